@@ -1,0 +1,68 @@
+// The 16 bytes in front of every datagram.
+//
+//   offset  bytes  field        order
+//   0       4      stream       machine (HDR-2)
+//   4       4      pid          machine, signed
+//   8       2      reply_port   machine
+//   10      1      type
+//   11      1      last
+//   12      1      mmap
+//   13      1      nf           not the first fragment
+//   14      1      mf           more fragments follow
+//   15      1      byte15       padding, or tracking (the profile says which)
+//
+//   shapes    Header: the fields as numbers; flags are bools on our side
+//   returns   DecodeHeader: nullopt for fewer than 16 bytes (HDR-1), else the
+//             header, any non-zero flag as true (HDR-3) and byte 15 as it stood;
+//             flags_clean is false if a flag was neither 0 nor 1
+//   holds     nothing
+//   rules     HDR-1, HDR-2, HDR-3, HDR-5, HDR-9
+//   source    nxt_port_msg_t; the original reads flags as bit fields of width 1,
+//             so 2 counted as 0 there in some releases; here it counts as 1
+#ifndef PORTPROOF_PROTOCOL_HEADER_H_
+#define PORTPROOF_PROTOCOL_HEADER_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "protocol/bytes.h"
+
+namespace portproof {
+
+inline constexpr size_t kHeaderBytes = 16;
+
+struct Header {
+  uint32_t stream = 0;
+  int32_t pid = 0;
+  uint16_t reply_port = 0;
+  uint8_t type = 0;
+  bool last = false;
+  bool mmap = false;
+  bool nf = false;
+  bool mf = false;
+  uint8_t byte15 = 0;
+
+  friend bool operator==(const Header&, const Header&) = default;
+};
+
+struct DecodedHeader {
+  Header header;
+  bool flags_clean = true;
+};
+
+std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
+                                          ByteOrder order = MachineByteOrder());
+
+// Byte 15 is written as the header says: 0 wherever it is padding (HDR-5).
+std::array<uint8_t, kHeaderBytes> EncodeHeader(const Header& header,
+                                               ByteOrder order = MachineByteOrder());
+
+std::string ToString(const Header& header);  // "stream 5 pid 101 reply 0 type 12 last"
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROTOCOL_HEADER_H_
