@@ -65,7 +65,7 @@ struct Composed {
   uint32_t payload_bytes = 0;
   bool last = false;  // a marked sync buffer was passed
   bool more = false;  // bytes remain: mf
-  ChainCursor next;
+  ChainCursor next = {};
 };
 
 namespace compose_internal {
