@@ -8,13 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "protocol/compose_vectors.h"
+#include "testdata/vectors/compose_vectors.h"
 
 namespace portproof {
 namespace {
 
 constexpr uint32_t kChunkBytes = kUnitGeometry.chunk_bytes;
-constexpr char kVectors[] = "testdata/vectors/compose.json";
 
 std::vector<GoldenDatagram> Datagrams(const std::vector<Buffer>& chain, bool last_flag,
                                       ComposeLimits limits) {
@@ -41,7 +40,7 @@ std::string ToString(const std::vector<GoldenDatagram>& datagrams) {
 }
 
 TEST(ComposeTest, TheGoldenTable) {  // IOV-1 ... IOV-7
-  const ComposeVectors vectors = LoadComposeVectors(kVectors);
+  const ComposeVectors vectors = LoadComposeVectors();
   ASSERT_EQ(vectors.golden.size(), 40u);
   for (const GoldenCase& golden : vectors.golden) {
     const auto datagrams =
@@ -52,7 +51,7 @@ TEST(ComposeTest, TheGoldenTable) {  // IOV-1 ... IOV-7
 }
 
 TEST(ComposeTest, TheTableOfDatagramCounts) {  // IOV-4
-  const ComposeVectors vectors = LoadComposeVectors(kVectors);
+  const ComposeVectors vectors = LoadComposeVectors();
   ASSERT_EQ(vectors.counts.size(), 24u);
   for (const GoldenCount& row : vectors.counts) {
     const std::vector<Buffer> chain = {{.address = 4096, .bytes = row.payload_bytes}};

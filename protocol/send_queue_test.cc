@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "protocol/compose_vectors.h"
+#include "testdata/vectors/compose_vectors.h"
 
 namespace {
 uint64_t allocation_count = 0;
@@ -219,7 +219,7 @@ TEST(SendQueueTest, APlanStaysGoodWhileMoreIsWritten) {  // never mixed with wha
 // --------------------------------------------------------------- the shapes
 
 TEST(SendQueueTest, TheGoldenTable) {  // IOV-5, IOV-6, IOV-7 in the headers
-  for (const GoldenCase& golden : LoadComposeVectors("testdata/vectors/compose.json").golden) {
+  for (const GoldenCase& golden : LoadComposeVectors().golden) {
     Desk desk({.pid = 7, .payload_bytes = golden.payload_bytes_max});
     desk.WriteChain('A', golden.chain, {.last = golden.last_flag});
     std::string expected;

@@ -1,12 +1,12 @@
-// Reads testdata/vectors/compose.json for tests: the tables of section 3.
+// Reads compose.json for tests: the tables of section 3.
 //   shapes    GoldenCase: a chain and the datagrams it becomes, for one limit L
-//   returns   LoadComposeVectors: every case for every limit; throws what is wrong
-//             with the file: a key that nothing reads, too
+//   returns   LoadComposeVectors: every case for every limit; what is wrong with the
+//             file fails the test
 //   holds     nothing
 //   rules     IOV-1 ... IOV-7
 //   source    none; written from the rules, not from this code's output
-#ifndef PORTPROOF_PROTOCOL_COMPOSE_VECTORS_H_
-#define PORTPROOF_PROTOCOL_COMPOSE_VECTORS_H_
+#ifndef PORTPROOF_TESTDATA_VECTORS_COMPOSE_VECTORS_H_
+#define PORTPROOF_TESTDATA_VECTORS_COMPOSE_VECTORS_H_
 
 #include <cstdint>
 #include <string>
@@ -44,8 +44,8 @@ struct ComposeVectors {
   std::vector<GoldenCount> counts;
 };
 
-ComposeVectors LoadComposeVectors(const std::string& path);
+ComposeVectors LoadComposeVectors();
 
 }  // namespace portproof
 
-#endif  // PORTPROOF_PROTOCOL_COMPOSE_VECTORS_H_
+#endif  // PORTPROOF_TESTDATA_VECTORS_COMPOSE_VECTORS_H_

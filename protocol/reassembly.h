@@ -1,0 +1,227 @@
+// Datagrams in, messages and refusals out: section 5 as a machine.
+//
+//   nf  mf  open  action
+//   0   0   no    deliver
+//   0   0   yes   deliver; the sender broke FRG-6
+//   0   1   no    open
+//   0   1   yes   refuse FRG-1
+//   1   1   yes   append
+//   1   0   yes   finish: append and deliver
+//   1   any no    refuse FRG-2
+//
+//   shapes    Reassembly: the state of one port; an event is an admitted Datagram
+//             (see control.h), a Refused one, a SenderDied or a Closed. Sizes in
+//             bytes of payload, the 16 of the header not counted. A slot is a small
+//             number for an open assembly; the shell keeps that assembly's
+//             descriptors, chunks and chain of buffers under it.
+//   returns   Step clears and fills `actions`, in the order to perform them. A
+//             refused datagram changes nothing, but that FRG-3, FRG-8, RCV-1 and a
+//             bad reference discard the open assembly of its key (RCV-5).
+//   holds     one table entry of 32 bytes for each open assembly, one counter for
+//             each sender that has one. No payload, no descriptor. In the steady
+//             state nothing is allocated. MemoryBytesMax states FRG-8's function.
+//   rules     FRG-1 ... FRG-10, RCV-1, RCV-2, RCV-3, RCV-5
+//   source    nxt_port_read_msg_process and its table of fragmented streams; the
+//             original trusts its peers, takes `last` from the first fragment, keys
+//             by stream alone up to 1.8.0, walks the whole chain for each fragment
+//             and bounds nothing
+#ifndef PORTPROOF_PROTOCOL_REASSEMBLY_H_
+#define PORTPROOF_PROTOCOL_REASSEMBLY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "protocol/header.h"
+#include "protocol/profile.h"
+#include "protocol/rule.h"
+
+namespace portproof {
+
+// FRG-8. Exactly the limit is allowed.
+struct ReassemblyLimits {
+  uint32_t open_per_sender = 64;
+  uint32_t open = 1024;
+  uint32_t assembly_bytes = 32 << 20;  // below 2^32 - 2^21
+  uint64_t bytes = 64 << 20;           // in all open assemblies
+
+  friend bool operator==(const ReassemblyLimits&, const ReassemblyLimits&) = default;
+};
+
+// What does not change while a port lives.
+struct ReassemblyConfig {
+  bool key_has_sender = true;     // else keyed by stream alone (0.2 - 1.8.0)
+  bool takes_fragments = true;    // FRG-10
+  uint32_t buffer_bytes = 16400;  // of a receive buffer: MAX + 16
+  ReassemblyLimits limits;
+
+  friend bool operator==(const ReassemblyConfig&, const ReassemblyConfig&) = default;
+};
+
+// The configuration of a port of that profile with the default limits.
+ReassemblyConfig ConfigFor(const Profile& profile, uint32_t max_size);
+
+// A datagram that passed Admit and whose references, if any, are good.
+struct Datagram {
+  Header header;
+  int32_t sender = 0;  // HDR-7
+  uint32_t payload_bytes = 0;
+};
+
+// A datagram that some check before the table refused, its header readable.
+struct Refused {
+  uint32_t stream = 0;
+  int32_t sender = 0;
+  Rule rule = Rule::kRcv1;
+};
+
+struct SenderDied {  // remove_pid, hang-up, or the owner's word (FRG-9)
+  int32_t sender = 0;
+};
+
+struct Closed {};  // the receive end is over (FRG-9)
+
+using Event = std::variant<Datagram, Refused, SenderDied, Closed>;
+
+// Where the payload of a fragment that stays goes, so that memory follows bytes.
+enum class Storage : uint8_t {
+  kNone,  // no payload (FRG-7), nothing is kept
+  kKeep,  // the receive buffer itself joins the chain
+  kTail,  // copied into the free room of the chain's last buffer
+  kSlab,  // copied into a new buffer of slab_bytes
+};
+
+struct Action {
+  enum class Kind : uint8_t {
+    kDeliver,  // this datagram is a message: header, payload_bytes
+    kOpen,     // `slot` begins with this datagram's descriptors and payload
+    kAppend,   // this datagram's payload goes to `slot`
+    kFinish,   // so does this one's; then `slot` is a message: header, payload_bytes,
+               // fragments; the slot is free
+    kRefuse,   // this datagram: its descriptors are closed, its chunks released
+    kDiscard,  // `slot`: descriptors closed, chunks released; the slot is free
+  };
+
+  Kind kind = Kind::kDeliver;
+  Storage storage = Storage::kNone;  // kOpen, kAppend, kFinish
+  std::optional<Rule> rule;          // kRefuse, kDiscard: why; else what the sender broke: accepted
+  uint32_t slot = 0;
+  uint32_t slab_bytes = 0;
+  uint32_t fragments = 1;
+  uint32_t payload_bytes = 0;  // kDeliver, kFinish: of the message; else of the datagram
+  Header header;               // kDeliver, kFinish: nf = mf = 0, last = OR over all (FRG-4)
+
+  friend bool operator==(const Action&, const Action&) = default;
+};
+
+using Actions = std::vector<Action>;
+
+class Reassembly {
+ public:
+  // 32 bytes with its key: never two cache lines.
+  struct Assembly {
+    int32_t pid = 0;
+    uint16_t reply_port = 0;
+    uint8_t type = 0;
+    bool last : 1 = false;  // the OR so far
+    bool mmap : 1 = false;  // of the first fragment
+    uint32_t slot = 0;
+    uint32_t bytes = 0;
+    uint32_t fragments = 0;
+    uint32_t room = 0;  // free bytes in the chain's last buffer
+
+    friend bool operator==(const Assembly&, const Assembly&) = default;
+  };
+
+  explicit Reassembly(const ReassemblyConfig& config);
+
+  const ReassemblyConfig& config() const { return config_; }
+  size_t open() const { return table_.size(); }
+  uint64_t bytes() const { return bytes_; }  // payload in all open assemblies
+  uint32_t OpenOf(int32_t sender) const;
+  const Assembly* Find(int32_t sender, uint32_t stream) const;  // null where none is open
+  // What the state itself occupies, unused capacity included.
+  size_t MemoryBytes() const;
+  // Makes room for `open` assemblies at once; without it the table grows as needed.
+  void Reserve(size_t open);
+
+  friend bool operator==(const Reassembly&, const Reassembly&) = default;
+  friend void Step(Reassembly& state, const Datagram& datagram, Actions& actions);
+  friend void Step(Reassembly& state, const Refused& refused, Actions& actions);
+  friend void Step(Reassembly& state, const SenderDied& died, Actions& actions);
+  friend void Step(Reassembly& state, const Closed& closed, Actions& actions);
+  friend std::string ToString(const Reassembly& state);
+
+ private:
+  using Table = absl::flat_hash_map<uint64_t, Assembly>;
+
+  uint64_t KeyOf(int32_t sender, uint32_t stream) const {
+    const uint64_t high = config_.key_has_sender ? static_cast<uint32_t>(sender) : 0;
+    return high << 32 | stream;
+  }
+  // The sender whose limit an assembly counts in: the key's, or the opener's pid.
+  int32_t OwnerOf(uint64_t key, const Assembly& assembly) const {
+    return config_.key_has_sender ? static_cast<int32_t>(key >> 32) : assembly.pid;
+  }
+  void StepFragment(const Datagram& datagram, Actions& actions);
+  void Open(const Datagram& datagram, uint64_t key, Actions& actions);
+  void Begin(const Datagram& datagram, Assembly& assembly);
+  void Continue(const Datagram& datagram, Table::iterator found, Actions& actions);
+  void Place(uint32_t payload_bytes, uint32_t& room, Action& action) const;
+  void Discard(Table::iterator found, Rule rule, Actions& actions);
+  void DiscardSlots(std::vector<uint64_t>& keys, Actions& actions);
+  void Erase(Table::iterator found);
+
+  ReassemblyConfig config_;
+  Table table_;
+  absl::flat_hash_map<int32_t, uint32_t> open_by_sender_;
+  std::vector<uint32_t> free_slots_;  // below next_slot_, the next to use at the back
+  uint32_t next_slot_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+// Same state, same event: same actions.
+void Step(Reassembly& state, const Refused& refused, Actions& actions);
+void Step(Reassembly& state, const SenderDied& died, Actions& actions);
+void Step(Reassembly& state, const Closed& closed, Actions& actions);
+void Step(Reassembly& state, const Event& event, Actions& actions);
+
+// Inline for the commonest datagram by far: a message of its own.
+inline void Step(Reassembly& state, const Datagram& datagram, Actions& actions) {
+  actions.clear();
+  if (datagram.header.nf || datagram.header.mf) {
+    state.StepFragment(datagram, actions);
+    return;
+  }
+  Action& action = actions.emplace_back();
+  action.header = datagram.header;
+  action.payload_bytes = datagram.payload_bytes;
+  if (!state.table_.empty() &&
+      state.table_.contains(state.KeyOf(datagram.sender, datagram.header.stream))) {
+    action.rule = Rule::kFrg6;
+  }
+}
+
+// What a chain of fragments occupies in the shell that performs Storage, capacity
+// included: each buffer its capacity, each stretch of one kind (plain, shared) in
+// a buffer kChainEntryBytes.
+inline constexpr uint32_t kSlabBytesMin = 64;
+inline constexpr uint32_t kChainEntryBytes = 16;
+
+// FRG-8: all memory a port's open assemblies can make a receiver hold, whatever the
+// peers send: the state above and the chains. Two buffers in a row always hold more
+// than one of them could, which is where the factor comes from.
+uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
+
+std::string ToString(const Reassembly& state);
+std::string ToString(const Event& event);
+std::string ToString(const Action& action);
+std::string ToString(const Actions& actions);
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROTOCOL_REASSEMBLY_H_

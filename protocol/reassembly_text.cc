@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "protocol/reassembly.h"
+
+namespace portproof {
+namespace {
+
+absl::string_view Text(std::string_view text) { return {text.data(), text.size()}; }
+
+absl::string_view NameOf(Action::Kind kind) {
+  switch (kind) {
+    case Action::Kind::kDeliver:
+      return "deliver";
+    case Action::Kind::kOpen:
+      return "open";
+    case Action::Kind::kAppend:
+      return "append";
+    case Action::Kind::kFinish:
+      return "finish";
+    case Action::Kind::kRefuse:
+      return "refuse";
+    case Action::Kind::kDiscard:
+      return "discard";
+  }
+  return "";
+}
+
+std::string NameOf(Storage storage, uint32_t slab_bytes) {
+  switch (storage) {
+    case Storage::kNone:
+      return "none";
+    case Storage::kKeep:
+      return "keep";
+    case Storage::kTail:
+      return "tail";
+    case Storage::kSlab:
+      return absl::StrCat("slab ", slab_bytes);
+  }
+  return "";
+}
+
+bool HasSlot(Action::Kind kind) {
+  return kind != Action::Kind::kDeliver && kind != Action::Kind::kRefuse;
+}
+
+bool IsMessage(Action::Kind kind) {
+  return kind == Action::Kind::kDeliver || kind == Action::Kind::kFinish;
+}
+
+struct EventText {
+  std::string operator()(const Datagram& datagram) const {
+    return absl::StrCat("datagram from ", datagram.sender, ": ", ToString(datagram.header), ", ",
+                        datagram.payload_bytes, " bytes");
+  }
+  std::string operator()(const Refused& refused) const {
+    return absl::StrCat("refused from ", refused.sender, ": stream ", refused.stream, ", ",
+                        Text(Id(refused.rule)));
+  }
+  std::string operator()(const SenderDied& died) const {
+    return absl::StrCat("sender ", died.sender, " died");
+  }
+  std::string operator()(const Closed&) const { return "closed"; }
+};
+
+}  // namespace
+
+std::string ToString(const Event& event) { return std::visit(EventText(), event); }
+
+std::string ToString(const Action& action) {
+  std::string text(NameOf(action.kind));
+  if (HasSlot(action.kind)) absl::StrAppend(&text, " slot ", action.slot);
+  if (action.rule) absl::StrAppend(&text, " ", Text(Id(*action.rule)));
+  if (HasSlot(action.kind) && action.kind != Action::Kind::kDiscard) {
+    absl::StrAppend(&text, " storage ", NameOf(action.storage, action.slab_bytes));
+  }
+  if (IsMessage(action.kind)) absl::StrAppend(&text, " ", ToString(action.header));
+  absl::StrAppend(&text, " fragments ", action.fragments, " bytes ", action.payload_bytes);
+  return text;
+}
+
+std::string ToString(const Actions& actions) {
+  return absl::StrJoin(
+      actions, "; ", [](std::string* out, const Action& action) { out->append(ToString(action)); });
+}
+
+// One line for the whole, one for each open assembly, by slot.
+std::string ToString(const Reassembly& state) {
+  std::string text = absl::StrCat(state.open(), " open, ", state.bytes(), " bytes\n");
+  std::vector<std::pair<uint32_t, std::string>> lines;
+  for (const auto& [key, assembly] : state.table_) {
+    lines.emplace_back(
+        assembly.slot,
+        absl::StrCat("slot ", assembly.slot, " sender ", state.OwnerOf(key, assembly), " stream ",
+                     static_cast<uint32_t>(key), " type ", static_cast<int>(assembly.type),
+                     assembly.last ? " last" : "", " fragments ", assembly.fragments, " bytes ",
+                     assembly.bytes, " room ", assembly.room, "\n"));
+  }
+  std::sort(lines.begin(), lines.end());
+  for (const auto& [slot, line] : lines) text += line;
+  return text;
+}
+
+}  // namespace portproof
