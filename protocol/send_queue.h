@@ -196,6 +196,8 @@ class SendQueue {
   bool empty() const { return begun_.empty() && unbegun_.empty(); }
   bool open() const { return status_ == Status::kOpen; }
   bool armed() const { return armed_; }
+  // The kernel refused, and neither the event nor the retry has come: a flush is in vain.
+  bool waiting() const { return waiting_ != Waiting::kNo; }
   size_t message_count() const { return begun_.size() + unbegun_.size(); }
   uint64_t queued_bytes() const { return queued_bytes_; }
   uint32_t queued_fds() const { return queued_fds_; }

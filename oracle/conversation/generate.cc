@@ -68,7 +68,7 @@ Action GenerateAction(Dice& dice, uint8_t senders, Mix mix) {
   if (kind < 22) return GenerateScript(dice, senders, mix);
   if (kind < 24) return Flush{sender};
   if (kind < 30) return Turn{sender};
-  if (kind < 38 || !mix.failures) return Receive{static_cast<uint8_t>(1 + dice.Below(8))};
+  if (kind < 39 || !mix.failures) return Receive{static_cast<uint8_t>(1 + dice.Below(8))};
   if (dice.OneIn(8)) return HangUp{};
   if (dice.OneIn(2)) return Die{sender};
   return Close{sender};
