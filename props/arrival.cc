@@ -153,9 +153,11 @@ void Arrival::Ended(Findings& findings) {
 }
 
 Findings PlayEndToEnd(const conversation::Conversation& conversation,
-                      std::set<std::string>* reached) {
+                      std::set<std::string>* reached,
+                      const std::function<void(const std::string&)>& narrator) {
   Arrival arrival(conversation.setup);
   Play play(conversation.setup, &arrival);
+  play.set_narrator(narrator);
   arrival.Watch(play);
   for (const conversation::Action& action : conversation.actions) {
     play.Perform(action);

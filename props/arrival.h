@@ -11,6 +11,7 @@
 #define PORTPROOF_PROPS_ARRIVAL_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -56,9 +57,11 @@ class Arrival : public Recipient {
   bool hung_up_ = false;
 };
 
-// Plays all of it from end to end; what was found.
+// Plays all of it from end to end; what was found. `reached` is given what it reached,
+// `narrator` everything that happens.
 Findings PlayEndToEnd(const conversation::Conversation& conversation,
-                      std::set<std::string>* reached = nullptr);
+                      std::set<std::string>* reached = nullptr,
+                      const std::function<void(const std::string&)>& narrator = nullptr);
 
 }  // namespace portproof
 

@@ -406,6 +406,8 @@ void Play::Take(uint8_t index, const SendPlan& plan, const PlannedDatagram& data
 void Play::ReadOne() {
   const WireDatagram datagram = std::move(socket_.front());
   socket_.pop_front();
+  Tell(absl::StrCat("    arrives from sender ", datagram.sender, ": ", datagram.bytes.size(),
+                    " bytes"));
   if (recipient_ == nullptr) return;
   recipient_->Arrived(datagram);
   const bool more = std::any_of(socket_.begin(), socket_.end(), [&](const WireDatagram& other) {
