@@ -1,0 +1,175 @@
+#include "props/reference_model.h"
+
+#include <utility>
+
+namespace portproof {
+namespace {
+
+uint32_t Number(const std::string& bytes, size_t offset, int width) {
+  uint32_t value = 0;
+  for (int i = width - 1; i >= 0; --i) {
+    value = value * 256 + static_cast<uint8_t>(bytes[offset + static_cast<size_t>(i)]);
+  }
+  return value;
+}
+
+bool IsGoodReference(const std::string& bytes, size_t offset) {
+  const uint64_t chunk = Number(bytes, offset + 4, 4);
+  const uint64_t count = Number(bytes, offset + 8, 4);
+  return count > 0 && chunk < 640 && chunk * 16384 + count <= 640 * 16384;
+}
+
+// "SHM-1", "SHM-2", or nothing.
+const char* CheckReferences(const Wire& wire, bool tracking) {
+  const size_t begin = 16 + (tracking ? 8 : 0);
+  if (wire.bytes.size() <= begin || (wire.bytes.size() - begin) % 12 != 0) return "SHM-1";
+  for (size_t offset = begin; offset < wire.bytes.size(); offset += 12) {
+    if (!IsGoodReference(wire.bytes, offset)) return "SHM-2";
+    const uint32_t first = Number(wire.bytes, offset + 4, 4);
+    const uint32_t last = first + (Number(wire.bytes, offset + 8, 4) - 1) / 16384;
+    for (size_t other = begin; other < offset; other += 12) {
+      const uint32_t other_first = Number(wire.bytes, other + 4, 4);
+      const uint32_t other_last = other_first + (Number(wire.bytes, other + 8, 4) - 1) / 16384;
+      const bool same_segment = Number(wire.bytes, other, 4) == Number(wire.bytes, offset, 4);
+      if (same_segment && first <= other_last && other_first <= last) return "SHM-2";
+    }
+  }
+  return nullptr;
+}
+
+Message Parse(const Wire& wire) {
+  Message message;
+  message.stream = Number(wire.bytes, 0, 4);
+  message.pid = static_cast<int32_t>(Number(wire.bytes, 4, 4));
+  message.reply_port = static_cast<uint16_t>(Number(wire.bytes, 8, 2));
+  message.type = static_cast<uint8_t>(wire.bytes[10]);
+  message.last = wire.bytes[11] != 0;
+  message.payload = wire.bytes.substr(16);
+  message.kinds = std::string(message.payload.size(), wire.bytes[12] != 0 ? 's' : 'p');
+  message.fds = wire.fds;
+  return message;
+}
+
+}  // namespace
+
+uint64_t ReferenceModel::bytes() const {
+  uint64_t bytes = 0;
+  for (const Open& open : open_) bytes += open.message.payload.size();
+  return bytes;
+}
+
+bool ReferenceModel::IsKeyOf(const Open& open, int32_t sender, uint32_t stream) const {
+  return open.message.stream == stream && (!port_.key_has_sender || open.sender == sender);
+}
+
+int ReferenceModel::Find(int32_t sender, uint32_t stream) const {
+  for (size_t i = 0; i < open_.size(); ++i) {
+    if (IsKeyOf(open_[i], sender, stream)) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void ReferenceModel::Discard(int index, const char* rule, Outcome& outcome) {
+  if (index < 0) return;
+  for (const int fd : open_[static_cast<size_t>(index)].message.fds) outcome.closed.push_back(fd);
+  outcome.discarded.push_back(rule);
+  open_.erase(open_.begin() + index);
+}
+
+// The rule that refuses, or nothing.
+const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
+  if (wire.fds.size() > port_.fds_max || wire.rights_messages > 1) return "FDS-2";
+  const bool has_header = wire.bytes.size() >= 16;
+  if (wire.control_truncated && !has_header) return "RCV-1";
+  if (!has_header) return "HDR-1";
+  Message message = Parse(wire);
+  const int32_t sender = wire.credentials_pid != 0 ? wire.credentials_pid : message.pid;
+  const int found = Find(sender, message.stream);
+  const char* discards = nullptr;
+  if (wire.control_truncated || wire.truncated || wire.bytes.size() > port_.max_size + 16) {
+    discards = "RCV-1";
+  } else if (message.type >= port_.type_count) {
+    return "HDR-4";
+  } else if (wire.bytes[13] != 0 && !wire.fds.empty()) {
+    return "FDS-1";
+  } else if (wire.bytes[12] != 0) {
+    discards = CheckReferences(wire, port_.has_tracking && wire.bytes[15] != 0);
+  }
+  if (discards != nullptr) {
+    Discard(found, discards, outcome);
+    return discards;
+  }
+  const bool later = wire.bytes[13] != 0;
+  const bool more = wire.bytes[14] != 0;
+  if (!later && !more) {
+    outcome.delivered.push_back(std::move(message));
+    return nullptr;
+  }
+  if (!port_.takes_fragments) return "FRG-10";
+  if (!later) return found >= 0 ? "FRG-1" : Begin(std::move(message), sender);
+  if (found < 0) return "FRG-2";
+  return Continue(static_cast<size_t>(found), message, more, outcome);
+}
+
+const char* ReferenceModel::Begin(Message message, int32_t sender) {
+  size_t of_sender = 0;
+  for (const Open& open : open_) {
+    if (port_.key_has_sender ? open.sender == sender : open.message.pid == message.pid) {
+      ++of_sender;
+    }
+  }
+  const size_t size = message.payload.size();
+  if (of_sender + 1 > port_.open_per_sender || open_.size() + 1 > port_.open ||
+      size > port_.assembly_bytes || bytes() + size > port_.bytes) {
+    return "FRG-8";
+  }
+  open_.push_back(Open{sender, std::move(message)});
+  return nullptr;
+}
+
+const char* ReferenceModel::Continue(size_t index, const Message& message, bool more,
+                                     Outcome& outcome) {
+  Message& open = open_[index].message;
+  const char* discards = nullptr;
+  if (message.type != open.type) {
+    discards = "FRG-3";
+  } else if (open.payload.size() + message.payload.size() > port_.assembly_bytes ||
+             bytes() + message.payload.size() > port_.bytes) {
+    discards = "FRG-8";
+  }
+  if (discards != nullptr) {
+    Discard(static_cast<int>(index), discards, outcome);
+    return discards;
+  }
+  open.last = open.last || message.last;
+  open.payload += message.payload;
+  open.kinds += message.kinds;
+  if (more) return nullptr;
+  outcome.delivered.push_back(std::move(open));
+  open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
+  return nullptr;
+}
+
+void ReferenceModel::Receive(const Wire& wire, Outcome& outcome) {
+  outcome.Clear();
+  const char* rule = Check(wire, outcome);
+  if (rule == nullptr) return;
+  outcome.refused.push_back(rule);
+  for (const int fd : wire.fds) outcome.closed.push_back(fd);
+}
+
+void ReferenceModel::SenderDied(int32_t sender, Outcome& outcome) {
+  outcome.Clear();
+  for (int i = static_cast<int>(open_.size()) - 1; i >= 0; --i) {
+    const Open& open = open_[static_cast<size_t>(i)];
+    const int32_t owner = port_.key_has_sender ? open.sender : open.message.pid;
+    if (owner == sender) Discard(i, "FRG-9", outcome);
+  }
+}
+
+void ReferenceModel::Close(Outcome& outcome) {
+  outcome.Clear();
+  while (!open_.empty()) Discard(0, "FRG-9", outcome);
+}
+
+}  // namespace portproof

@@ -1,0 +1,49 @@
+// The naive receiver: section 5 and 7 written for obviousness, sharing no code
+// with the core. Open messages stand in a list and are searched from the front;
+// payloads are strings that grow.
+//   shapes    see wire.h
+//   returns   what the datagram, the death or the closing led to, in `outcome`
+//   holds     every byte of every open message
+//   rules     HDR-1, 3, 4, 7; FDS-1, 2, 5, 7; RCV-1, 5; FRG-1, 2, 3, 4, 8, 9, 10; SHM-1, 2
+//   source    none
+#ifndef PORTPROOF_PROPS_REFERENCE_MODEL_H_
+#define PORTPROOF_PROPS_REFERENCE_MODEL_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "props/wire.h"
+
+namespace portproof {
+
+class ReferenceModel {
+ public:
+  explicit ReferenceModel(const Port& port) : port_(port) {}
+
+  void Receive(const Wire& wire, Outcome& outcome);
+  void SenderDied(int32_t sender, Outcome& outcome);
+  void Close(Outcome& outcome);
+
+  size_t open() const { return open_.size(); }
+  uint64_t bytes() const;
+
+ private:
+  struct Open {
+    int32_t sender;
+    Message message;
+  };
+
+  const char* Check(const Wire& wire, Outcome& outcome);
+  const char* Begin(Message message, int32_t sender);
+  const char* Continue(size_t index, const Message& message, bool more, Outcome& outcome);
+  bool IsKeyOf(const Open& open, int32_t sender, uint32_t stream) const;
+  int Find(int32_t sender, uint32_t stream) const;
+  void Discard(int index, const char* rule, Outcome& outcome);
+
+  Port port_;
+  std::vector<Open> open_;
+};
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROPS_REFERENCE_MODEL_H_
