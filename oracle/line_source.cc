@@ -84,6 +84,17 @@ bool LineSource::Next(std::string_view& line) { return Take(line, true); }
 
 bool LineSource::Peek(std::string_view& line) { return Take(line, false); }
 
+bool LineSource::PeekTwo(std::string_view& first, std::string_view& second) {
+  if (!Peek(first)) return false;
+  const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
+  if (rest.size() <= first.size() + 1) return false;
+  second = rest.substr(first.size() + 1);
+  const size_t newline = second.find('\n');
+  if (newline == std::string_view::npos) return false;
+  second = second.substr(0, newline);
+  return true;
+}
+
 bool LineSource::Take(std::string_view& line, bool consume) {
   while (true) {
     const char* from = buffer_.data() + begin_ + scanned_;

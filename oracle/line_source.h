@@ -37,6 +37,8 @@ class LineSource {
   bool Next(std::string_view& line);
   // The next line without taking it; false at the end. Stays valid until Next.
   bool Peek(std::string_view& line);
+  // The next two lines, if both are in the first buffer.
+  bool PeekTwo(std::string_view& first, std::string_view& second);
 
   uint64_t line_number() const { return line_number_; }  // of the last line, from 1
   bool overlong() const { return overlong_; }            // the last line was cut
