@@ -30,6 +30,8 @@ class LineSource {
 
   // follow: at the end of a plain file, wait for it to grow until `StopFollowing`.
   static absl::StatusOr<std::unique_ptr<LineSource>> Open(const std::string& path, bool follow);
+  // Of a text the caller keeps as long as the source.
+  static std::unique_ptr<LineSource> OfText(std::string_view text);
   ~LineSource();
   LineSource(const LineSource&) = delete;
   LineSource& operator=(const LineSource&) = delete;
@@ -49,7 +51,8 @@ class LineSource {
   bool regular() const { return regular_; }            // can be opened again
 
  private:
-  LineSource(int fd, bool follow);
+  LineSource(int fd, bool follow, size_t buffer_bytes);
+  void DetectCompression();
   bool Take(std::string_view& line, bool consume);
   bool Fill();  // more bytes behind end_; false at the end
   size_t ReadFile(char* to, size_t room);
@@ -58,6 +61,7 @@ class LineSource {
   void MakeRoom();
 
   int fd_;
+  std::string_view text_;  // left to read, where there is no descriptor
   int watch_fd_ = -1;
   bool follow_;
   bool regular_ = false;
