@@ -1,0 +1,240 @@
+#include "oracle/delivery.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "protocol/header.h"
+
+namespace portproof {
+namespace {
+
+constexpr size_t kLateKept = 64;
+constexpr size_t kDepthMax = 4096;  // of a search, which only a violation needs
+constexpr size_t kLanesKept = 16;
+constexpr int kLikenessMin = 2;
+
+uint64_t Mix(uint64_t a, uint64_t b) {
+  const __uint128_t product =
+      static_cast<__uint128_t>(a ^ 0x9e3779b97f4a7c15ULL) * (b ^ 0xd1b54a32d192ed03ULL);
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+// Of the bytes as if zeros followed them up to `size`; trailing zeros do not count, so
+// that "data" and "data_zero" may be cut anywhere.
+uint64_t HashOf(std::span<const uint8_t> bytes, uint64_t size) {
+  size_t length = bytes.size();
+  while (length >= 8) {
+    uint64_t word = 0;
+    memcpy(&word, bytes.data() + length - 8, 8);
+    if (word != 0) break;
+    length -= 8;
+  }
+  while (length > 0 && bytes[length - 1] == 0) --length;
+  uint64_t lanes[2] = {size, length};
+  size_t at = 0;
+  for (; at + 16 <= length; at += 16) {
+    uint64_t words[2];
+    memcpy(words, bytes.data() + at, 16);
+    lanes[0] = Mix(words[0], lanes[0]);
+    lanes[1] = Mix(words[1], lanes[1]);
+  }
+  uint64_t words[2] = {0, 0};
+  memcpy(words, bytes.data() + at, length - at);
+  return Mix(Mix(words[0], lanes[0]), Mix(words[1], lanes[1]));
+}
+
+bool SameBytes(const Print& a, const Print& b) {
+  if (a.size != b.size || a.head != b.head) return false;
+  return !a.whole || !b.whole || a.all == b.all;
+}
+
+}  // namespace
+
+Print PrintOf(const Event& event) {
+  Print print;
+  print.size = event.size;
+  print.whole = IsWhole(event);
+  const size_t head = std::min<size_t>(event.data.size(), kHeaderBytes);
+  print.head = HashOf(event.data.first(head), 0);
+  print.all = print.whole ? HashOf(event.data, event.size) : 0;
+  return print;
+}
+
+Delivery::Lane& Delivery::LaneOf(int32_t tid) {
+  for (Lane& lane : lanes_) {
+    if (lane.tid == tid) return lane;
+  }
+  if (lanes_.size() >= kLanesKept) {
+    std::erase_if(lanes_, [](const Lane& lane) { return lane.waiting.empty(); });
+  }
+  lanes_.push_back({tid, {}, {}});
+  return lanes_.back();
+}
+
+void SentQueue::PushFront(const Sent& sent) {
+  if (head_ == 0) {
+    items_.insert(items_.begin(), sent);
+  } else {
+    items_[--head_] = sent;
+  }
+}
+
+void SentQueue::PopFront(size_t count) {
+  head_ += count;
+  if (head_ == items_.size()) {
+    items_.clear();
+    head_ = 0;
+  } else if (head_ >= 64 && head_ * 2 >= items_.size()) {
+    items_.erase(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(head_));
+    head_ = 0;
+  }
+}
+
+void SentQueue::Erase(size_t index) {
+  items_.erase(items_.begin() + static_cast<ptrdiff_t>(head_ + index));
+}
+
+void Delivery::Push(int32_t tid, const Sent& sent) {
+  LaneOf(tid).waiting.PushBack(sent);
+  ++outstanding_;
+  if (outstanding_ > kOutstandingMax) Forget();
+}
+
+// The older half: whatever read this port would have read it by now.
+void Delivery::Forget() {
+  forgot_ = true;
+  for (Lane& lane : lanes_) {
+    const size_t half = lane.waiting.size() / 2;
+    lane.waiting.PopFront(half);
+    outstanding_ -= half;
+  }
+}
+
+void Delivery::Take(const Event& received, Match& match) {
+  match.kind = Match::Kind::kUnsent;
+  match.sent.reset();
+  match.lost.clear();
+  const Print print = PrintOf(received);
+  if (TakeHead(received, print, match) || TakeDeep(print, match)) return;
+  for (size_t i = 0; i < late_.size(); ++i) {
+    if (!SameBytes(late_[i].print, print)) continue;
+    match.kind = Match::Kind::kLate;
+    match.sent = late_[i];
+    late_.Erase(i);
+    return;
+  }
+  for (const Lane& lane : lanes_) {
+    for (const Sent& sent : lane.consumed) {
+      if (!SameBytes(sent.print, print)) continue;
+      match.kind = Match::Kind::kTwice;
+      match.sent = sent;
+      return;
+    }
+  }
+  TakeAltered(received, print, match);
+}
+
+void Delivery::Consume(Lane& lane, size_t depth, Match& match) {
+  for (size_t i = 0; i <= depth; ++i) {
+    Sent sent = lane.waiting.front();
+    lane.waiting.PopFront();
+    --outstanding_;
+    if (i == depth) {
+      match.sent = sent;
+      lane.consumed.PushBack(sent);
+      if (lane.consumed.size() > kConsumedKept) lane.consumed.PopFront();
+    } else if (!sent.killed) {
+      if (Exchange(lane, sent)) continue;
+      match.lost.push_back(sent);
+      late_.PushBack(sent);
+      if (late_.size() > kLateKept) late_.PopFront();
+    }
+  }
+}
+
+// `passed` was not lost if an equal datagram of another thread, taken for it before,
+// can still be outstanding instead.
+bool Delivery::Exchange(const Lane& lane, const Sent& passed) {
+  for (Lane& other : lanes_) {
+    if (&other == &lane || other.consumed.empty()) continue;
+    if (!SameBytes(other.consumed.back().print, passed.print)) continue;
+    other.waiting.PushFront(other.consumed.back());
+    other.consumed.PopBack();
+    ++outstanding_;
+    return true;
+  }
+  return false;
+}
+
+bool Delivery::TakeHead(const Event& received, const Print& print, Match& match) {
+  Lane* best = nullptr;
+  bool best_sender = false;
+  for (Lane& lane : lanes_) {
+    if (lane.waiting.empty() || !SameBytes(lane.waiting.front().print, print)) continue;
+    const Sent& head = lane.waiting.front();
+    const bool sender = received.cred_pid > 0 && head.pid == received.cred_pid;
+    const bool better = best == nullptr || (sender && !best_sender) ||
+                        (sender == best_sender && head.sequence < best->waiting.front().sequence);
+    if (!better) continue;
+    best = &lane;
+    best_sender = sender;
+  }
+  if (best == nullptr) return false;
+  match.kind = Match::Kind::kSame;
+  Consume(*best, 0, match);
+  return true;
+}
+
+bool Delivery::TakeDeep(const Print& print, Match& match) {
+  Lane* best = nullptr;
+  size_t best_depth = kDepthMax;
+  for (Lane& lane : lanes_) {
+    const size_t limit = std::min(lane.waiting.size(), best_depth);
+    for (size_t depth = 1; depth < limit; ++depth) {
+      if (!SameBytes(lane.waiting[depth].print, print)) continue;
+      best = &lane;
+      best_depth = depth;
+      break;
+    }
+  }
+  if (best == nullptr) return false;
+  match.kind = Match::Kind::kSame;
+  Consume(*best, best_depth, match);
+  return true;
+}
+
+// The head that resembles it most: the same header, else the same size, else the same sender.
+void Delivery::TakeAltered(const Event& received, const Print& print, Match& match) {
+  Lane* best = nullptr;
+  int best_likeness = 0;
+  for (Lane& lane : lanes_) {
+    while (!lane.waiting.empty() && lane.waiting.front().killed && lane.waiting.size() > 1) {
+      lane.waiting.PopFront();
+      --outstanding_;
+    }
+    if (lane.waiting.empty() || lane.waiting.front().killed) continue;
+    const Sent& head = lane.waiting.front();
+    int likeness = 1;
+    if (head.print.head == print.head)
+      likeness = 4;
+    else if (head.print.size == print.size)
+      likeness = 3;
+    else if (received.cred_pid > 0 && head.pid == received.cred_pid)
+      likeness = 2;
+    if (likeness > best_likeness) {
+      best = &lane;
+      best_likeness = likeness;
+    }
+  }
+  if (best == nullptr || best_likeness < kLikenessMin) return;
+  match.kind = Match::Kind::kAltered;
+  Consume(*best, 0, match);
+  // If it was another datagram after all, its own receive is no second finding.
+  Sent again = *match.sent;
+  again.delivered = true;
+  late_.PushBack(again);
+  if (late_.size() > kLateKept) late_.PopFront();
+}
+
+}  // namespace portproof

@@ -1,0 +1,173 @@
+// Sends against receives: SOC-3, RCV-1, and what only a receive shows.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "oracle/checker_state.h"
+
+namespace portproof {
+namespace {
+
+constexpr size_t kReceiveSlotsMax = 4096;
+constexpr size_t kUnsentMax = 64;
+
+Place PlaceOfReceive(const Event& event, uint64_t slot, const Header& header, bool has_header,
+                     int32_t pid) {
+  return {std::string(event.port), has_header, header.stream, pid, slot, event.time_us, event.line};
+}
+
+}  // namespace
+
+void Checker::State::JudgeReceive(Port& port, Process* receiver, const Event& event) {
+  if (!port.sends_seen) {
+    JudgeUnmatched(port, event, true);
+    JudgeTruncation(port, receiver, event, nullptr);
+    return;
+  }
+  port.delivery.Take(event, match_);
+  JudgeMatch(port, receiver, event, match_);
+}
+
+// RCV-1 is its receiver's, unless the datagram was wrong already.
+void Checker::State::JudgeTruncation(Port& port, const Process* receiver, const Event& event,
+                                     const Sent* sent) {
+  if (!event.truncated && !event.ctrl_truncated) return;
+  if (sent != nullptr && sent->faulty) return;
+  const auto header = DecodeHeader(event.data, options_.byte_order);
+  const Place place = PlaceOfReceive(event,
+                                     sent != nullptr              ? sent->slot
+                                     : port.receive_slots.empty() ? 0
+                                                                  : port.receive_slots.back(),
+                                     header ? header->header : Header(), header.has_value(),
+                                     receiver == nullptr ? kNoPid : receiver->pid);
+  findings_.Report(Rule::kRcv1, place.AsWhere(),
+                   absl::StrCat("received with ", event.truncated ? "MSG_TRUNC" : "MSG_CTRUNC",
+                                event.truncated && event.ctrl_truncated ? " and MSG_CTRUNC" : ""));
+}
+
+void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& event,
+                                const Match& match) {
+  for (const Sent& lost : match.lost) {
+    if (!port.opened) continue;
+    const Place place{
+        std::string(event.port), true, lost.stream, lost.pid, lost.slot, lost.time_us, lost.line};
+    findings_.Report(Rule::kSoc3, place.AsWhere(),
+                     "not received, though a later datagram of its thread was", Lost::kDelivery);
+  }
+  if (!match.sent) {
+    JudgeUnsent(port, event);
+    JudgeTruncation(port, receiver, event, nullptr);
+    return;
+  }
+  const Sent& sent = *match.sent;
+  if (match.kind == Match::Kind::kTwice) {
+    if (!port.opened) return;
+    const Place place{std::string(event.port), true,      sent.stream, sent.pid, sent.slot,
+                      event.time_us,           event.line};
+    findings_.Report(Rule::kSoc3, place.AsWhere(), "received twice", Lost::kDelivery);
+    return;
+  }
+  if (sent.killed) {
+    JudgeKilled(port, event, sent);
+  } else if (!sent.delivered) {
+    --tally_.counts.undelivered;
+  }
+  if (sent.fragment) Received(port, sent, event);
+  if (sent.pid == kNoPid) JudgeCredentials(port, event, sent);
+  JudgeTruncation(port, receiver, event, &sent);
+  if (!port.opened || match.kind == Match::Kind::kLate) return;
+  const Place place{std::string(event.port), true,      sent.stream, sent.pid, sent.slot,
+                    event.time_us,           event.line};
+  if (match.kind == Match::Kind::kAltered && !event.truncated) {
+    findings_.Report(Rule::kSoc3, place.AsWhere(),
+                     absl::StrCat("received other bytes than were sent (", event.size,
+                                  " bytes, sent ", sent.print.size, ")"),
+                     Lost::kDelivery);
+  } else if (event.fds != sent.fds && !event.ctrl_truncated) {
+    findings_.Report(
+        Rule::kSoc3, place.AsWhere(),
+        absl::StrCat("received with ", event.fds, " descriptors, sent with ", sent.fds));
+  }
+}
+
+// Who sent it is not recorded, but the kernel told the receiver.
+void Checker::State::JudgeCredentials(Port& port, const Event& event, const Sent& sent) {
+  const auto header = DecodeHeader(event.data, options_.byte_order);
+  if (event.cred_pid <= 0 || !header) return;
+  Datagram datagram;
+  datagram.event = &event;
+  datagram.port = &port;
+  datagram.header = header->header;
+  datagram.type = TypeOf(*options_.profile, header->header.type);
+  datagram.process = &ProcessNamed(event.cred_pid);
+  datagram.from_receive = true;
+  datagram.slot = sent.slot;
+  JudgeIdentity(datagram);
+}
+
+// The thread died inside the send, and it went all the same.
+void Checker::State::JudgeKilled(Port& port, const Event& event, const Sent& sent) {
+  Event as_sent = event;
+  as_sent.kind = EventKind::kSend;
+  as_sent.pid = sent.pid;
+  as_sent.time_us = sent.time_us;
+  as_sent.line = sent.line;
+  Datagram datagram;
+  datagram.event = &as_sent;
+  datagram.port = &port;
+  const auto process = processes_.find(sent.pid);
+  datagram.process = process == processes_.end() ? nullptr : process->second.get();
+  datagram.sequence = sequence_;
+  datagram.slot = sent.slot;
+  datagram.tally = &tally_;
+  JudgeDatagram(datagram);
+}
+
+// A receive that no recorded send explains.
+void Checker::State::JudgeUnsent(Port& port, const Event& event) {
+  if (!port.opened || port.delivery.forgot() || !SenderRecorded(event)) {
+    JudgeUnmatched(port, event, false);
+    return;
+  }
+  const auto header = DecodeHeader(event.data, options_.byte_order);
+  const Place place = PlaceOfReceive(event, 0, header ? header->header : Header(),
+                                     header.has_value(), header ? header->header.pid : kNoPid);
+  findings_.Report(Rule::kSoc3, place.AsWhere(), "received, but nobody sent it", Lost::kDelivery);
+}
+
+// Is the sender one whose sends the trace would show?
+bool Checker::State::SenderRecorded(const Event& event) const {
+  int32_t pid = event.cred_pid;
+  if (pid <= 0) {
+    const auto header = DecodeHeader(event.data, options_.byte_order);
+    if (!header) return true;
+    pid = header->header.pid;
+  }
+  const auto sender = processes_.find(pid);
+  return pid <= 0 || (sender != processes_.end() && sender->second->acted);
+}
+
+// Judged for its shape; for its place in a stream only where no send is recorded at all.
+void Checker::State::JudgeUnmatched(Port& port, const Event& event, bool sequence) {
+  Tally shape_only;
+  Datagram datagram;
+  datagram.event = &event;
+  datagram.port = &port;
+  datagram.from_receive = true;
+  datagram.sequence = sequence_;
+  const auto header = DecodeHeader(event.data, options_.byte_order);
+  const int32_t sender = event.cred_pid > 0 ? event.cred_pid : header ? header->header.pid : kNoPid;
+  if (sender > 0) datagram.process = &ProcessNamed(sender);
+  datagram.tally = sequence ? &port.receive_only : &shape_only;
+  datagram.shape_only = !sequence;
+  if (sequence) {
+    datagram.slot = findings_.NextSlot();
+    if (port.receive_slots.size() < kReceiveSlotsMax) port.receive_slots.push_back(datagram.slot);
+    if (port.opened && port.unsent.size() < kUnsentMax && SenderRecorded(event)) {
+      port.unsent.push_back(PlaceOfReceive(event, datagram.slot, header ? header->header : Header(),
+                                           header.has_value(), sender));
+    }
+  }
+  JudgeDatagram(datagram);
+}
+
+}  // namespace portproof

@@ -1,0 +1,65 @@
+// Which releases speak like this: the profile guessed from the traffic.
+//   shapes    Add: every event; Guess: the row that explains the datagrams best
+//   returns   a guess always; `weak` where nothing telling was seen (no new_port, mmap
+//             or remove_pid)
+//   holds     a few numbers per type
+//   rules     the tables of profiles; ties go to the newest row, except that unit-0.2
+//             wins over 0.3 - 0.7, which look the same
+//   source    none
+#ifndef PORTPROOF_ORACLE_GUESS_H_
+#define PORTPROOF_ORACLE_GUESS_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "oracle/trace.h"
+#include "protocol/profile.h"
+
+namespace portproof {
+
+struct ProfileGuess {
+  const Profile* profile = nullptr;
+  std::string why;  // "types, two fds, credentials"
+  bool weak = false;
+};
+
+class ProfileEvidence {
+ public:
+  explicit ProfileEvidence(ByteOrder order) : order_(order) {}
+  void Add(const Event& event);
+  uint64_t datagrams() const { return datagrams_; }
+  ProfileGuess Guess() const;
+
+ private:
+  struct Shape {  // of the datagrams of one type number
+    uint64_t count = 0;
+    uint64_t like_new_port = 0;
+    uint64_t like_mmap = 0;
+    uint64_t like_remove_pid = 0;
+    uint64_t like_modules = 0;
+    uint64_t empty = 0;
+  };
+  uint64_t Penalty(const Profile& profile) const;
+  uint64_t PenaltyOfTypes(const Profile& profile) const;
+  uint64_t PenaltyOfBytes(const Profile& profile) const;
+
+  ByteOrder order_;
+  std::array<Shape, 256> shapes_{};
+  Shape all_;
+  uint64_t datagrams_ = 0;
+  uint64_t receives_ = 0;
+  uint64_t credentials_ = 0;
+  uint64_t one_fd_ = 0;
+  uint64_t two_fds_ = 0;
+  uint64_t long_payloads_ = 0;  // more than 16368 bytes
+  uint64_t full_at_16368_ = 0;  // fragments that more follow
+  uint64_t byte15_odd_ = 0;     // neither 0 nor 1
+  uint64_t byte15_set_ = 0;
+  uint64_t tracked_references_ = 0;  // mmap, byte 15 is 1, payload 8 mod 12
+  uint64_t odd_references_ = 0;      // mmap, payload neither 0 nor (with byte 15 = 1) 8 mod 12
+};
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_ORACLE_GUESS_H_

@@ -1,0 +1,4 @@
+#include "oracle/rule_entries.h"
+namespace portproof {
+const std::array<RuleEntry, kRuleCount> kRuleEntries = {};
+}

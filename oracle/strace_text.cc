@@ -1,0 +1,484 @@
+#include "oracle/strace_text.h"
+
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace portproof {
+namespace {
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+bool IsNameChar(char c) { return IsDigit(c) || c == '_' || (c >= 'a' && c <= 'z'); }
+
+void SkipSpaces(Cursor& cursor) {
+  while (cursor.at < cursor.end && *cursor.at == ' ') ++cursor.at;
+}
+
+// Up to six digits behind a '.', as microseconds.
+int64_t ParseFraction(Cursor& cursor) {
+  int64_t us = 0;
+  int64_t unit = 100000;
+  for (; cursor.at < cursor.end && IsDigit(*cursor.at); ++cursor.at, unit /= 10) {
+    us += (*cursor.at - '0') * unit;
+  }
+  return us;
+}
+
+constexpr int64_t kSecondUs = 1000000;
+constexpr uint64_t kSecondsMax = 1000000000000;  // keeps microseconds within 63 bits
+
+// "1795402788.240449 " or "06:15:59.123456 "; the cursor stands on its first digit.
+bool ParseTime(Cursor& cursor, StraceLine& line) {
+  uint64_t first = 0;
+  if (!ParseUnsigned(cursor, first) || first > kSecondsMax) return false;
+  int64_t us = static_cast<int64_t>(first) * kSecondUs;
+  if (cursor.Eat(':')) {
+    uint64_t minutes = 0;
+    uint64_t seconds = 0;
+    if (!ParseUnsigned(cursor, minutes) || !cursor.Eat(':') || !ParseUnsigned(cursor, seconds))
+      return false;
+    if (first > 23 || minutes > 59 || seconds > 60) return false;
+    us = static_cast<int64_t>((first * 60 + minutes) * 60 + seconds) * kSecondUs;
+    line.clock_of_day = true;
+  } else if (cursor.at == cursor.end || *cursor.at != '.') {
+    return cursor.Eat(' ') &&
+           (line.time_us = us, true);  // -t -t -t without fraction, or a bare number
+  }
+  if (cursor.Eat('.')) us += ParseFraction(cursor);
+  line.time_us = us;
+  return cursor.Eat(' ');
+}
+
+// The pid column, "[pid N]", and the time; all may be missing.
+bool ParsePrefix(Cursor& cursor, StraceLine& line) {
+  uint64_t number = 0;
+  if (cursor.Eat("[pid ")) {
+    SkipSpaces(cursor);
+    if (!ParseUnsigned(cursor, number) || number > INT32_MAX || !cursor.Eat("] ")) return false;
+    line.tid = static_cast<int32_t>(number);
+  } else if (cursor.at < cursor.end && IsDigit(*cursor.at)) {
+    Cursor ahead = cursor;
+    if (!ParseUnsigned(ahead, number)) return false;
+    if (ahead.at < ahead.end && *ahead.at == ' ') {
+      if (number > INT32_MAX) return false;
+      line.tid = static_cast<int32_t>(number);
+      cursor = ahead;
+    }
+  }
+  SkipSpaces(cursor);
+  if (cursor.at < cursor.end && IsDigit(*cursor.at) && !ParseTime(cursor, line)) return false;
+  SkipSpaces(cursor);
+  return true;
+}
+
+constexpr std::string_view kUnfinished = " <unfinished ...>";
+
+// "+++ exited with 0 +++" and the like.
+LineKind KindOfPlus(std::string_view text) {
+  if (!text.ends_with(" +++")) return LineKind::kBad;
+  if (text.starts_with("+++ exited with ")) return LineKind::kExited;
+  if (text.starts_with("+++ killed by ")) return LineKind::kKilled;
+  return LineKind::kNoise;
+}
+
+void SplitResumed(Cursor& cursor, StraceLine& line) {
+  const char* name = cursor.at;
+  while (cursor.at < cursor.end && IsNameChar(*cursor.at)) ++cursor.at;
+  line.name = {name, static_cast<size_t>(cursor.at - name)};
+  if (line.name.empty() || !cursor.Eat(" resumed>")) return;
+  line.args = cursor.Rest();
+  line.kind = LineKind::kResumed;
+}
+
+void SplitCall(Cursor& cursor, StraceLine& line) {
+  const char* name = cursor.at;
+  while (cursor.at < cursor.end && IsNameChar(*cursor.at)) ++cursor.at;
+  line.name = {name, static_cast<size_t>(cursor.at - name)};
+  if (line.name.empty() || !cursor.Eat('(')) return;
+  line.args = cursor.Rest();
+  line.kind = LineKind::kCall;
+  if (line.args.ends_with(kUnfinished)) {
+    line.kind = LineKind::kUnfinished;
+    line.args.remove_suffix(kUnfinished.size());
+  }
+}
+
+constexpr auto kHexValue = [] {
+  std::array<int8_t, 256> table{};
+  table.fill(-1);
+  for (int i = 0; i < 10; ++i) table[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
+  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('a' + i)] = static_cast<int8_t>(10 + i);
+  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
+  return table;
+}();
+
+int HexPair(const char* at) {
+  const int high = kHexValue[static_cast<uint8_t>(at[0])];
+  const int low = kHexValue[static_cast<uint8_t>(at[1])];
+  return (high | low) < 0 ? -1 : high * 16 + low;
+}
+
+#ifdef __SSE2__
+// Sixteen characters "\xHH\xHH\xHH\xHH" to four bytes; false where they are not that.
+inline bool DecodeFour(const char* at, uint8_t* out) {
+  const __m128i text = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  const __m128i frame = _mm_set1_epi32(0x0000785c);  // 'x' '\'
+  const __m128i frame_mask = _mm_set1_epi32(0x0000ffff);
+  const __m128i framed = _mm_cmpeq_epi32(_mm_and_si128(text, frame_mask), frame);
+  // '0'-'9' and 'a'-'f' to 0-15; bytes outside are caught below.
+  const __m128i digits = _mm_srli_epi32(text, 16);
+  const __m128i letter = _mm_cmpgt_epi8(digits, _mm_set1_epi8('9'));
+  const __m128i value = _mm_sub_epi8(_mm_sub_epi8(digits, _mm_set1_epi8('0')),
+                                     _mm_and_si128(letter, _mm_set1_epi8('a' - '0' - 10)));
+  const __m128i bad_digit = _mm_or_si128(_mm_cmpgt_epi8(value, _mm_set1_epi8(15)),
+                                         _mm_cmplt_epi8(value, _mm_setzero_si128()));
+  const __m128i bad_letter = _mm_and_si128(letter, _mm_cmplt_epi8(digits, _mm_set1_epi8('a')));
+  const __m128i half = _mm_set1_epi32(0x0000ffff);
+  const __m128i bad = _mm_and_si128(_mm_or_si128(bad_digit, bad_letter), half);
+  if (_mm_movemask_epi8(framed) != 0xffff ||
+      _mm_movemask_epi8(_mm_cmpeq_epi8(bad, _mm_setzero_si128())) != 0xffff) {
+    return false;
+  }
+  // Each lane holds high | low << 8: high * 16 + low in its low byte.
+  const __m128i high = _mm_slli_epi32(_mm_and_si128(value, _mm_set1_epi32(0x0f)), 4);
+  const __m128i low = _mm_and_si128(_mm_srli_epi32(value, 8), _mm_set1_epi32(0x0f));
+  __m128i bytes = _mm_or_si128(high, low);
+  bytes = _mm_packs_epi32(bytes, bytes);
+  bytes = _mm_packus_epi16(bytes, bytes);
+  const int four = _mm_cvtsi128_si32(bytes);
+  memcpy(out, &four, 4);
+  return true;
+}
+#endif
+
+// The run of \xHH at the cursor; stops at anything else.
+void DecodeHexRun(Cursor& cursor, ByteBuffer& bytes) {
+  uint8_t* const room = bytes.Room(static_cast<size_t>(cursor.end - cursor.at) / 4 + 4);
+  uint8_t* out = room;
+#ifdef __SSE2__
+  while (cursor.end - cursor.at >= 16 && DecodeFour(cursor.at, out)) {
+    cursor.at += 16;
+    out += 4;
+  }
+#endif
+  while (cursor.end - cursor.at >= 4 && cursor.at[0] == '\\' && cursor.at[1] == 'x') {
+    const int value = HexPair(cursor.at + 2);
+    if (value < 0) break;
+    *out++ = static_cast<uint8_t>(value);
+    cursor.at += 4;
+  }
+  bytes.Grew(static_cast<size_t>(out - room));
+}
+
+// Behind a backslash.
+bool DecodeEscape(Cursor& cursor, ByteBuffer& bytes) {
+  if (cursor.Done()) return false;
+  const char c = *cursor.at;
+  if (c >= '0' && c <= '7') {
+    int value = 0;
+    for (int i = 0; i < 3 && cursor.at < cursor.end && *cursor.at >= '0' && *cursor.at <= '7';
+         ++i) {
+      value = value * 8 + (*cursor.at++ - '0');
+    }
+    bytes.Push(static_cast<uint8_t>(value));
+    return value < 256;
+  }
+  ++cursor.at;
+  constexpr std::string_view kFrom = "tnvfra\"\\b'<>";
+  constexpr std::string_view kTo = "\t\n\v\f\r\a\"\\\b'<>";
+  const size_t index = kFrom.find(c);
+  if (index == std::string_view::npos) return false;
+  bytes.Push(static_cast<uint8_t>(kTo[index]));
+  return true;
+}
+
+}  // namespace
+
+bool Cursor::Eat(std::string_view text) {
+  if (static_cast<size_t>(end - at) < text.size() || memcmp(at, text.data(), text.size()) != 0)
+    return false;
+  at += text.size();
+  return true;
+}
+
+bool ParseUnsigned(Cursor& cursor, uint64_t& value) {
+  const auto [end, error] = std::from_chars(cursor.at, cursor.end, value);
+  if (error != std::errc()) return false;
+  cursor.at = end;
+  return true;
+}
+
+bool ParseSigned(Cursor& cursor, int64_t& value) {
+  const auto [end, error] = std::from_chars(cursor.at, cursor.end, value);
+  if (error != std::errc()) return false;
+  cursor.at = end;
+  return true;
+}
+
+StraceLine SplitLine(std::string_view text) {
+  StraceLine line;
+  Cursor cursor(text);
+  if (text.starts_with("strace: ") || text.starts_with("[ Process PID=")) {
+    line.kind = LineKind::kNoise;
+    return line;
+  }
+  if (!ParsePrefix(cursor, line) || cursor.Done()) return line;
+  switch (*cursor.at) {
+    case '+':
+      line.kind = KindOfPlus(cursor.Rest());
+      return line;
+    case '-':
+      if (cursor.Rest().starts_with("--- ") && cursor.Rest().ends_with(" ---"))
+        line.kind = LineKind::kNoise;
+      return line;
+    case '<':
+      if (cursor.Eat("<... ")) SplitResumed(cursor, line);
+      return line;
+    case 's':
+      if (cursor.Rest().starts_with("strace: ")) {
+        line.kind = LineKind::kNoise;
+        return line;
+      }
+      break;
+    default:
+      break;
+  }
+  SplitCall(cursor, line);
+  return line;
+}
+
+bool ParseFd(Cursor& cursor, FdText& fd) {
+  fd = FdText{};
+  if (!ParseSigned(cursor, fd.fd)) return false;
+  if (!cursor.Eat('<')) return true;
+  using enum FdText::Kind;
+  fd.kind = kOther;
+  if (cursor.Eat("UNIX:[") || cursor.Eat("UNIX-SEQPACKET:[") || cursor.Eat("socket:[")) {
+    fd.kind = kUnix;
+  } else if (cursor.Eat("UNIX-DGRAM:[")) {
+    fd.kind = kUnixDgram;
+  } else if (cursor.Eat("UNIX-STREAM:[")) {
+    fd.kind = kUnixStream;
+  }
+  if (fd.kind != kOther) {
+    if (!ParseUnsigned(cursor, fd.inode)) return false;
+    if (cursor.Eat("->") && !ParseUnsigned(cursor, fd.peer)) return false;
+    if (cursor.Eat(',')) {
+      const size_t close = cursor.Rest().find("]>");
+      if (close == std::string_view::npos) return false;
+      cursor.at += close;
+    }
+    return cursor.Eat("]>");
+  }
+  const auto* close =
+      static_cast<const char*>(memchr(cursor.at, '>', static_cast<size_t>(cursor.end - cursor.at)));
+  if (close == nullptr) return false;
+  // "TCP:[1.2.3.4:5->1.2.3.4:6]" holds an arrow.
+  while (close[-1] == '-' && close + 1 < cursor.end) {
+    const char* next = static_cast<const char*>(
+        memchr(close + 1, '>', static_cast<size_t>(cursor.end - close - 1)));
+    if (next == nullptr) break;
+    close = next;
+  }
+  fd.description = {cursor.at, static_cast<size_t>(close - cursor.at)};
+  cursor.at = close + 1;
+  cursor.Eat("(deleted)");
+  return true;
+}
+
+bool ParseString(Cursor& cursor, ByteBuffer& bytes, bool& cut) {
+  if (!cursor.Eat('"')) return false;
+  while (true) {
+    if (cursor.Rest().starts_with("\\x")) DecodeHexRun(cursor, bytes);
+    if (cursor.Done()) return false;
+    const char c = *cursor.at++;
+    if (c == '"') break;
+    if (c != '\\') {
+      bytes.Push(static_cast<uint8_t>(c));
+    } else if (cursor.at < cursor.end && *cursor.at == 'x') {
+      return false;  // a hex run would have taken it
+    } else if (!DecodeEscape(cursor, bytes)) {
+      return false;
+    }
+  }
+  if (cursor.Eat("...")) cut = true;
+  return true;
+}
+
+bool SkipValue(Cursor& cursor) {
+  int depth = 0;
+  const char* start = cursor.at;
+  for (; cursor.at < cursor.end; ++cursor.at) {
+    const char c = *cursor.at;
+    if (c == '"') {
+      for (++cursor.at; cursor.at < cursor.end && *cursor.at != '"'; ++cursor.at) {
+        if (*cursor.at == '\\') ++cursor.at;
+      }
+      if (cursor.at >= cursor.end) {
+        cursor.at = cursor.end;
+        return false;
+      }
+    } else if (c == '{' || c == '[' || c == '(') {
+      ++depth;
+    } else if (c == '}' || c == ']' || c == ')') {
+      if (depth == 0) break;
+      --depth;
+    } else if (c == ',' && depth == 0) {
+      break;
+    }
+  }
+  return depth == 0 && cursor.at != start;
+}
+
+void MessageText::Clear() {
+  ByteBuffer kept;
+  kept.Swap(bytes);
+  kept.Clear();
+  *this = MessageText();
+  bytes.Swap(kept);
+}
+
+namespace {
+
+// [{iov_base="...", iov_len=16}, ...], or NULL, or an address.
+bool ParseIovecs(Cursor& cursor, MessageText& message) {
+  if (!cursor.Eat('[')) return SkipValue(cursor);
+  while (cursor.Eat('{')) {
+    ++message.iov;
+    if (!cursor.Eat("iov_base=")) return false;
+    const bool text = cursor.at < cursor.end && *cursor.at == '"';
+    if (text && !message.cut) {
+      if (!ParseString(cursor, message.bytes, message.cut)) return false;
+    } else {
+      if (!text && !cursor.Rest().starts_with("NULL")) message.cut = true;
+      if (!SkipValue(cursor)) return false;
+    }
+    uint64_t length = 0;
+    if (!cursor.Eat(", iov_len=") || !ParseUnsigned(cursor, length) || !cursor.Eat('}'))
+      return false;
+    if (!cursor.Eat(", ")) break;
+  }
+  if (cursor.Eat("...")) message.cut = true;
+  return cursor.Eat(']');
+}
+
+bool ParseCredentials(Cursor& cursor, MessageText& message) {
+  int64_t pid = 0;
+  if (!cursor.Eat("{pid=") || !ParseSigned(cursor, pid) || pid < 0 || pid > INT32_MAX) return false;
+  message.cred_pid = static_cast<int32_t>(pid);
+  while (cursor.at < cursor.end && *cursor.at != '}') ++cursor.at;
+  return cursor.Eat('}');
+}
+
+// {cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[10<...>]}
+bool ParseControlMessage(Cursor& cursor, MessageText& message) {
+  constexpr uint64_t kControlHeaderBytes = 16;
+  constexpr uint64_t kFdBytes = 4;
+  uint64_t length = 0;
+  if (!cursor.Eat("{cmsg_len=") || !ParseUnsigned(cursor, length)) return false;
+  if (!cursor.Eat(", cmsg_level=SOL_SOCKET, cmsg_type=")) {
+    while (cursor.at < cursor.end && *cursor.at != '}') {
+      if (!SkipValue(cursor)) return false;
+      if (!cursor.Eat(", ") && !cursor.Eat(',')) break;
+    }
+    return cursor.Eat('}');
+  }
+  if (cursor.Eat("SCM_RIGHTS")) {
+    ++message.rights;
+    const uint64_t data = length > kControlHeaderBytes ? length - kControlHeaderBytes : 0;
+    message.fds += static_cast<uint32_t>(data / kFdBytes);
+    if (cursor.Eat(", cmsg_data=[")) {
+      while (cursor.at < cursor.end && *cursor.at != ']') {
+        FdText fd;
+        if (!ParseFd(cursor, fd) && !cursor.Eat("...")) return false;
+        if (message.first_fd.empty()) message.first_fd = fd.description;
+        cursor.Eat(", ");
+      }
+      if (!cursor.Eat(']')) return false;
+    }
+  } else if (cursor.Eat("SCM_CREDENTIALS")) {
+    if (cursor.Eat(", cmsg_data=") && !ParseCredentials(cursor, message)) return false;
+  } else {
+    while (cursor.at < cursor.end && *cursor.at != '}') {
+      if (!SkipValue(cursor)) return false;
+      if (!cursor.Eat(", ")) break;
+    }
+  }
+  return cursor.Eat('}');
+}
+
+bool ParseControl(Cursor& cursor, MessageText& message) {
+  if (!cursor.Eat('[')) return SkipValue(cursor);
+  while (cursor.at < cursor.end && *cursor.at == '{') {
+    if (!ParseControlMessage(cursor, message)) return false;
+    if (!cursor.Eat(", ")) break;
+  }
+  cursor.Eat("...");
+  return cursor.Eat(']');
+}
+
+bool ParseFlags(Cursor& cursor, MessageText& message) {
+  const char* start = cursor.at;
+  if (!SkipValue(cursor)) return false;
+  const std::string_view flags(start, static_cast<size_t>(cursor.at - start));
+  if (flags.size() < 9) return true;
+  message.ctrl_truncated = flags.find("MSG_CTRUNC") != std::string_view::npos;
+  message.truncated = flags.find("MSG_TRUNC") != std::string_view::npos;
+  return true;
+}
+
+}  // namespace
+
+bool ParseMessage(Cursor& cursor, MessageText& message) {
+  if (!cursor.Eat('{')) return false;
+  while (true) {
+    if (cursor.Eat("msg_iov=")) {
+      if (!ParseIovecs(cursor, message)) return false;
+    } else if (cursor.Eat("msg_control=")) {
+      if (!ParseControl(cursor, message)) return false;
+    } else if (cursor.Eat("msg_flags=")) {
+      if (!ParseFlags(cursor, message)) return false;
+    } else if (!SkipValue(cursor)) {
+      return false;
+    }
+    if (cursor.Eat('}')) return true;
+    if (!cursor.Eat(", ")) return false;
+  }
+}
+
+bool ParseResult(Cursor& cursor, ResultText& result) {
+  if (!cursor.Eat(')')) return false;
+  SkipSpaces(cursor);
+  if (!cursor.Eat("= ")) return false;
+  if (cursor.Eat('?')) {
+    result.unknown = true;
+    return true;
+  }
+  if (!ParseSigned(cursor, result.value)) return false;
+  if (result.value == -1 && cursor.Eat(' ')) {
+    const char* name = cursor.at;
+    while (cursor.at < cursor.end &&
+           ((*cursor.at >= 'A' && *cursor.at <= 'Z') || IsDigit(*cursor.at)))
+      ++cursor.at;
+    result.errno_name = {name, static_cast<size_t>(cursor.at - name)};
+  }
+  return true;
+}
+
+bool ParseLastResult(std::string_view args, ResultText& result) {
+  for (size_t at = args.rfind(" = "); at != std::string_view::npos && at > 0;
+       at = args.rfind(" = ", at - 1)) {
+    size_t close = at;
+    while (close > 0 && args[close] == ' ') --close;
+    Cursor cursor(args.substr(close));
+    if (ParseResult(cursor, result)) return true;
+  }
+  return false;
+}
+
+}  // namespace portproof

@@ -1,0 +1,134 @@
+// The grammar of one line of strace output: what stands where, not what it means.
+//   shapes    [PID] [TIME] NAME(ARGS) = RESULT, its `<unfinished ...>` and
+//             `<... NAME resumed>` halves, `+++` and `---` lines
+//   returns   SplitLine: the parts, as views into the line; kind kBad if it is none.
+//             The Parse functions move the cursor behind what they read and
+//             return false, cursor anywhere, where the text is something else
+//   holds     views into the line; MessageText reuses its buffers
+//   rules     none: this is the recorder's language
+//   source    strace 4.x to 6.x, options -f -ff -t -tt -ttt -y -yy -x -xx -s -T -o
+#ifndef PORTPROOF_ORACLE_STRACE_TEXT_H_
+#define PORTPROOF_ORACLE_STRACE_TEXT_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "oracle/trace.h"
+
+namespace portproof {
+
+enum class LineKind : uint8_t {
+  kCall,        // whole, or at least begun and not split
+  kUnfinished,  // args end where the line was split
+  kResumed,     // args begin where the line was split
+  kExited,      // +++ exited with N +++
+  kKilled,      // +++ killed by SIGNAL +++
+  kNoise,       // signals, stops, strace's own words
+  kBad,
+};
+
+struct StraceLine {
+  LineKind kind = LineKind::kBad;
+  int32_t tid = kNoPid;
+  int64_t time_us = kNoTime;
+  bool clock_of_day = false;  // time_us counts from midnight
+  std::string_view name;
+  std::string_view args;  // behind the '(' or the "resumed>"
+};
+
+StraceLine SplitLine(std::string_view line);
+
+struct Cursor {
+  const char* at;
+  const char* end;
+  explicit Cursor(std::string_view text) : at(text.data()), end(text.data() + text.size()) {}
+  bool Done() const { return at == end; }
+  bool Eat(char c) {
+    if (at == end || *at != c) return false;
+    ++at;
+    return true;
+  }
+  bool Eat(std::string_view text);
+  std::string_view Rest() const { return {at, static_cast<size_t>(end - at)}; }
+};
+
+// Bytes that grow at their end; room is not cleared first, and kept when emptied.
+class ByteBuffer {
+ public:
+  std::span<const uint8_t> bytes() const { return {room_.data(), size_}; }
+  size_t size() const { return size_; }
+  void Clear() { size_ = 0; }
+  void Push(uint8_t byte) {
+    *Room(1) = byte;
+    ++size_;
+  }
+  // At least `more` writable bytes behind the end; Grew says how many were used.
+  uint8_t* Room(size_t more) {
+    if (room_.size() - size_ < more) room_.resize(std::max(size_ + more, 2 * room_.size()));
+    return room_.data() + size_;
+  }
+  void Grew(size_t count) { size_ += count; }
+  void Cut(size_t size) { size_ = std::min(size_, size); }
+  void Swap(ByteBuffer& other) {
+    room_.swap(other.room_);
+    std::swap(size_, other.size_);
+  }
+
+ private:
+  std::vector<uint8_t> room_;
+  size_t size_ = 0;
+};
+
+bool ParseUnsigned(Cursor& cursor, uint64_t& value);
+bool ParseSigned(Cursor& cursor, int64_t& value);
+
+// 9<UNIX:[38469->38468,@"name"]>
+struct FdText {
+  enum class Kind : uint8_t { kPlain, kUnix, kUnixStream, kUnixDgram, kOther };
+  int64_t fd = -1;
+  Kind kind = Kind::kPlain;  // kPlain: no description was printed
+  uint64_t inode = 0;
+  uint64_t peer = 0;             // 0: not printed
+  std::string_view description;  // what stands between < and >, for other files
+};
+bool ParseFd(Cursor& cursor, FdText& fd);
+
+// The struct msghdr of sendmsg and recvmsg.
+struct MessageText {
+  ByteBuffer bytes;  // the iovecs joined, as far as known
+  bool cut = false;  // the recorder cut a string: bytes end there
+  uint32_t iov = 0;
+  uint32_t rights = 0;
+  uint32_t fds = 0;
+  int32_t cred_pid = kNoPid;
+  std::string_view first_fd;  // description of the first descriptor passed
+  bool truncated = false;
+  bool ctrl_truncated = false;
+  void Clear();
+};
+bool ParseMessage(Cursor& cursor, MessageText& message);
+
+// Appends the bytes of a string, quotes included, in any of strace's notations; cut
+// becomes true where `...` says that the string was longer.
+bool ParseString(Cursor& cursor, ByteBuffer& bytes, bool& cut);
+
+// Over one value: a word, a string, or anything in balanced brackets.
+bool SkipValue(Cursor& cursor);
+
+// `) = RESULT`, from the closing parenthesis on.
+struct ResultText {
+  bool unknown = false;  // "?"
+  int64_t value = 0;
+  std::string_view errno_name;  // for -1
+};
+bool ParseResult(Cursor& cursor, ResultText& result);
+// The same, of a call whose arguments do not matter: the last " = " of the text.
+bool ParseLastResult(std::string_view args, ResultText& result);
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_ORACLE_STRACE_TEXT_H_
