@@ -268,10 +268,10 @@ bool ParseFd(Cursor& cursor, FdText& fd) {
   if (fd.kind != kOther) {
     if (!ParseUnsigned(cursor, fd.inode)) return false;
     if (cursor.Eat("->") && !ParseUnsigned(cursor, fd.peer)) return false;
-    if (cursor.Eat(',')) {
-      const size_t close = cursor.Rest().find("]>");
-      if (close == std::string_view::npos) return false;
-      cursor.at += close;
+    if (cursor.Eat(',')) {  // its address: "path", @"name"
+      cursor.Eat('@');
+      const char* quote = cursor.at;
+      if (quote == cursor.end || *quote != '"' || !SkipValue(cursor)) return false;
     }
     return cursor.Eat("]>");
   }

@@ -1,0 +1,94 @@
+// Nanoseconds per small message through Write, Plan, Commit and its completion.
+//   bazel run --config=opt //bench:send_queue_bench
+// A million messages a round, fifteen rounds, lower quartile; allocations counted in
+// all of them. `depth` messages are written before the queue is flushed.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "protocol/send_queue.h"
+
+namespace {
+uint64_t allocation_count = 0;
+}  // namespace
+
+void* operator new(size_t bytes) {
+  ++allocation_count;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace portproof {
+namespace {
+
+constexpr uint64_t kMessages = 1'000'000;
+constexpr int kRounds = 15;
+
+struct Load {
+  SendQueue queue{{.pid = 1, .payload_bytes = 16368}};
+  SendPlan plan;
+  SendActions actions;
+  uint64_t completed = 0;
+
+  void Flush() {
+    for (;;) {
+      queue.Plan(plan);
+      if (plan.datagrams().empty()) return;
+      actions.clear();
+      queue.Commit(plan, plan.datagrams().size(), actions);
+      for (const SendAction& action : actions) completed += action.ok;
+    }
+  }
+
+  void Run(uint64_t messages, uint64_t depth, uint32_t bytes) {
+    const Buffer buffer{.address = 4096, .bytes = bytes};
+    WriteRequest request{.chain = {&buffer, 1}};
+    for (uint64_t sent = 0; sent < messages; sent += depth) {
+      for (uint64_t i = 0; i < depth; ++i) {
+        request.stream = static_cast<uint32_t>(sent + i);
+        request.message_id = sent + i;
+        queue.Write(request, actions);
+      }
+      Flush();
+    }
+  }
+};
+
+void Report(const char* name, uint64_t depth, uint32_t bytes) {
+  Load load;
+  load.Run(10 * depth, depth, bytes);  // into the steady state
+  std::vector<double> rounds;
+  const uint64_t allocations_before = allocation_count;
+  rounds.reserve(kRounds);
+  const uint64_t allocations_own = allocation_count - allocations_before;
+  load.completed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    load.Run(kMessages, depth, bytes);
+    const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+    rounds.push_back(took.count() / static_cast<double>(kMessages));
+  }
+  const uint64_t allocations = allocation_count - allocations_before - allocations_own;
+  std::sort(rounds.begin(), rounds.end());
+  std::printf("%-22s %8.1f ns  median %6.1f ns  %llu allocations  %llu completions\n", name,
+              rounds[kRounds / 4], rounds[kRounds / 2],
+              static_cast<unsigned long long>(allocations),
+              static_cast<unsigned long long>(load.completed));
+}
+
+}  // namespace
+}  // namespace portproof
+
+int main() {
+  portproof::Report("depth 1, 64 bytes", 1, 64);
+  portproof::Report("depth 16, 64 bytes", 16, 64);
+  portproof::Report("depth 256, 64 bytes", 256, 64);
+  portproof::Report("depth 4000, 64 bytes", 4000, 64);
+  return 0;
+}

@@ -1,0 +1,105 @@
+// A send queue written to be obviously right: a list of messages, a list of bytes, and
+// the sentences of section 4 in order. It shares no code with the core.
+//   shapes    the events of SendQueue, one datagram at a time; a NaiveDatagram lists
+//             where each of its bytes is
+//   returns   Next: the next datagram, if there is one; Sent: what follows from it.
+//             The actions are those the real queue must name, in its order
+//   holds     every byte's address; small conversations only
+//   rules     SND-1 ... SND-12, CMP-1 ... CMP-6, IOV-1 ... IOV-7, SHM-3 ... SHM-5
+//   source    the rules
+#ifndef PORTPROOF_PROPS_NAIVE_QUEUE_H_
+#define PORTPROOF_PROPS_NAIVE_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/send_queue.h"
+
+namespace portproof {
+
+struct NaiveDatagram {
+  uint32_t stream = 0;
+  uint16_t reply_port = 0;
+  uint8_t type = 0;
+  bool last = false;
+  bool mmap = false;
+  bool nf = false;
+  bool mf = false;
+  uint32_t wire_bytes = 0;  // header included
+  uint32_t runs = 0;
+  std::vector<uint64_t> bytes;  // each byte's address; with mmap its PlaceInSegment
+  std::vector<FdSlot> fds;
+
+  friend bool operator==(const NaiveDatagram&, const NaiveDatagram&) = default;
+};
+std::string ToString(const NaiveDatagram& datagram);
+
+class NaiveQueue {
+ public:
+  explicit NaiveQueue(const SendLimits& limits) : limits_(limits) {}
+
+  WriteResult Write(const WriteRequest& request, SendActions& actions);
+  void WithdrawLast() { queue_.pop_back(); }
+
+  std::optional<NaiveDatagram> Next() const;
+  // The datagram that Next names left. True if its message rotated: a plan ends here.
+  bool Sent(SendActions& actions);
+
+  void WouldBlock(SendActions& actions);
+  void Busy(SendActions& actions);
+  void MessageError(SendActions& actions);
+  void Fail(WriteAnswer why, SendActions& actions);
+  bool Writable(SendActions& actions);
+  bool Retry();
+
+  bool empty() const { return queue_.empty(); }
+
+ private:
+  struct Byte {
+    uint64_t address = 0;
+    uint64_t place = 0;
+  };
+  struct Link {  // a buffer: it completes when `end` bytes have left
+    uint64_t id = 0;
+    size_t end = 0;
+    bool marked = false;
+  };
+  struct Message {
+    WriteRequest request;
+    std::vector<Byte> bytes;
+    std::vector<Link> links;
+    size_t sent = 0;
+    size_t completed = 0;
+    uint64_t share = 0;
+    bool shared = false;
+    bool begun = false;
+    bool owns_fds = false;
+  };
+  using Place = std::list<Message>::iterator;
+
+  std::list<Message>::const_iterator NextPlace() const;
+  NaiveDatagram Compose(const Message& message) const;
+  static NaiveDatagram Take(const Message& message, bool by_place, size_t bytes_max,
+                            size_t runs_max);
+  void Own(Message& message, SendActions& actions) const;
+  static void CloseFds(const Message& message, SendActions& actions);
+  static void CompleteOne(Message& message, bool ok, SendActions& actions);
+  static void FailOne(Message& message, SendActions& actions);
+  void SetArmed(bool armed, SendActions& actions);
+
+  SendLimits limits_;
+  std::list<Message> queue_;  // the one queue of SND-6, begun and unbegun ones
+  std::optional<WriteAnswer> over_;
+  bool waits_for_event_ = false;
+  bool waits_for_retry_ = false;
+  bool armed_ = false;
+  uint32_t refusals_in_a_row_ = 0;  // of a busy kernel
+};
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROPS_NAIVE_QUEUE_H_

@@ -1,0 +1,529 @@
+#include "props/play.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+
+namespace portproof {
+namespace {
+
+using conversation::Answer;
+using conversation::BufferSpec;
+using conversation::Shape;
+
+constexpr uint64_t kSegmentsBegin = uint64_t{1} << 40;  // segments are mapped from here on
+constexpr uint64_t kSegmentStride = 1 << 20;
+
+}  // namespace
+
+uint8_t ByteAt(uint8_t sender, uint64_t address) {
+  const uint64_t mixed = (address + uint64_t{sender} * 0x1234567) * 0x9e3779b97f4a7c15;
+  return static_cast<uint8_t>(mixed >> 56);
+}
+
+uint64_t SegmentAddress(uint32_t segment_id, uint32_t segment_offset) {
+  return kSegmentsBegin + segment_id * kSegmentStride + segment_offset;
+}
+
+const Profile& PlayProfile(const conversation::Setup& setup) {
+  static const Profile& keyed_by_stream = *ResolveProfile("unit-1.8.0")->profile;
+  static const Profile& newest = *ResolveProfile("unit-1.35.0")->profile;
+  return setup.stream_keyed ? keyed_by_stream : newest;
+}
+
+int32_t PlayPid(uint8_t sender) { return 1000 + sender; }
+
+Play::Play(const conversation::Setup& setup, Recipient* recipient)
+    : setup_(setup), recipient_(recipient) {
+  const Profile& profile = PlayProfile(setup);
+  for (uint8_t i = 0; i < setup.senders; ++i) {
+    senders_.emplace_back(SendLimits{.pid = PlayPid(i),
+                                     .payload_bytes = setup.payload_bytes(),
+                                     .share_bytes = setup.share_bytes(),
+                                     .chunk_bytes = kPlayChunkBytes,
+                                     .type_count = static_cast<uint32_t>(profile.types.size()),
+                                     .fds_per_message = profile.fds_max,
+                                     .messages_max = setup.messages_max(),
+                                     .bytes_max = setup.bytes_max(),
+                                     .fds_max = setup.fds_max()},
+                          findings_);
+  }
+}
+
+void Play::Perform(const conversation::Action& action) {
+  Tell(conversation::ToString(action));
+  std::visit([this](const auto& value) { Act(value); }, action);
+  Settle();
+}
+
+void Play::Settle() {
+  for (Sender& sender : senders_) {
+    if (!sender.dead) sender.laws.Settled(sender.batched);
+  }
+}
+
+void Play::Find(Law law, Rule rule, const std::string& text) {
+  findings_.push_back({law, rule, text});
+}
+
+// ---------------------------------------------------------------- writing
+
+void Play::Act(const conversation::Write& write) {
+  const auto index = static_cast<uint8_t>(write.sender % setup_.senders);
+  Sender& sender = senders_[index];
+  if (sender.dead) return;
+  const std::vector<Buffer> chain = MakeChain(sender, write);
+  const Profile& profile = PlayProfile(setup_);
+  WriteRequest request;
+  // Where the stream alone is the key, honest senders use different ones.
+  request.stream = write.stream + (setup_.stream_keyed ? index * conversation::kStreamsMax : 0u);
+  request.type = *NumberOf(profile, std::array{Type::kData, Type::kRpcReady, Type::kRpcError,
+                                               Type::kChangeFile}[write.type]);
+  request.last = write.last;
+  request.batch = write.batch;
+  request.close_fds = write.close_fds;
+  request.fd_count = std::min<uint8_t>(write.fds, 2);
+  for (size_t i = 0; i < request.fd_count; ++i) request.fds[i] = next_fd_++;
+  request.writer = write.writer;
+  request.chain = chain;
+  WriteMessage(index, request, ~0u);
+}
+
+std::vector<Buffer> Play::MakeChain(Sender& sender, const conversation::Write& write) {
+  std::vector<Buffer> chain;
+  uint64_t plain_end = sender.next_address;
+  uint64_t shared_end = 0;
+  for (const BufferSpec& spec : write.chain) {
+    Buffer buffer;
+    buffer.id = 1000 * next_message_ + chain.size();
+    buffer.bytes = spec.Bytes(setup_.payload_bytes());
+    switch (spec.shape) {
+      case Shape::kSync:
+        buffer.kind = BufferKind::kSync;
+        buffer.last = spec.marked;
+        break;
+      case Shape::kEmpty:
+        buffer.address = plain_end;
+        break;
+      case Shape::kShared:
+        PlaceShared(sender, spec, shared_end, buffer);
+        break;
+      case Shape::kPlain:
+        buffer.address = plain_end + (spec.adjacent ? 0 : 5);
+        plain_end = buffer.address + buffer.bytes;
+        break;
+    }
+    chain.push_back(buffer);
+  }
+  sender.next_address = plain_end + 5;
+  return chain;
+}
+
+// Chunks are handed out from the front and never again: SHM-6 is not this play's subject.
+void Play::PlaceShared(Sender& sender, const BufferSpec& spec, uint64_t& end, Buffer& buffer) {
+  const uint32_t chunks = std::max(1u, (buffer.bytes + kPlayChunkBytes - 1) / kPlayChunkBytes);
+  const uint32_t gap = spec.adjacent && end != 0 ? 0 : kPlayChunkBytes;
+  if (sender.segment == 0 ||
+      sender.segment_used + gap + chunks * kPlayChunkBytes > kPlaySegmentBytes) {
+    const auto index = static_cast<uint8_t>(
+        std::find_if(senders_.begin(), senders_.end(),
+                     [&sender](const Sender& other) { return &other == &sender; }) -
+        senders_.begin());
+    if (!Announce(index)) {  // not usable, so the message goes plain
+      buffer.kind = BufferKind::kShared;
+      buffer.address = SegmentAddress(0, static_cast<uint32_t>(sender.next_address % 65536));
+      sender.next_address += buffer.bytes + 5;
+      return;
+    }
+    sender.segment_used = 0;
+  }
+  buffer.kind = BufferKind::kShared;
+  buffer.segment_id = sender.segment;
+  buffer.segment_offset = sender.segment_used + gap + (spec.marked ? 1 : 0);
+  buffer.address = SegmentAddress(buffer.segment_id, buffer.segment_offset);
+  buffer.usable = true;
+  sender.segment_used += gap + (chunks + (spec.marked ? 1 : 0)) * kPlayChunkBytes;
+  end = buffer.address + buffer.bytes;
+}
+
+// SHM-10: a segment is announced before anything refers to it.
+bool Play::Announce(uint8_t index) {
+  Sender& sender = senders_[index];
+  WriteRequest request;
+  request.type = *NumberOf(PlayProfile(setup_), Type::kMmap);
+  request.stream = setup_.stream_keyed ? index * conversation::kStreamsMax : 0;
+  request.last = true;
+  request.close_fds = true;
+  request.fd_count = 1;
+  request.fds[0] = next_fd_++;
+  sender.announcements.insert(next_message_);
+  if (WriteMessage(index, request, sender.segment + 1).answer != WriteAnswer::kAccepted) {
+    return false;
+  }
+  ++sender.segment;
+  return sender.queue.open();
+}
+
+WriteResult Play::WriteMessage(uint8_t index, WriteRequest request, uint32_t announces) {
+  Sender& sender = senders_[index];
+  request.message_id = next_message_++;
+  request.reply_port = static_cast<uint16_t>(request.message_id + 1);
+  for (const auto& [id, message] : sender.laws.messages()) {
+    if (!message.finished && !message.failed && !message.withdrawn &&
+        message.request.stream == request.stream) {
+      reached_.insert("same stream queued twice");
+    }
+  }
+  SendActions actions;
+  SendActions expected;
+  const WriteResult result = sender.queue.Write(request, actions);
+  const WriteResult wanted = sender.model.Write(request, expected);
+  Tell(absl::StrCat("    message ", request.message_id, ": ", Name(result.answer).data()));
+  if (result.answer != wanted.answer || result.flush_now != wanted.flush_now) {
+    Find(Law::kModel, Rule::kSnd1,
+         absl::StrCat("message ", request.message_id, " is answered ", Name(result.answer).data(),
+                      ", the model says ", Name(wanted.answer).data()));
+  }
+  sender.laws.Wrote(request, announces, result, actions);
+  Did(sender, actions, expected);
+  if (result.answer != WriteAnswer::kAccepted) return result;
+  if (!Copy(sender, actions)) return {WriteAnswer::kFdsFull, false};
+  if (request.batch) sender.batched = true;
+  if (result.flush_now) FlushQueue(index);
+  return result;
+}
+
+// The shell copies descriptors; one that cannot be copied takes the write back.
+bool Play::Copy(Sender& sender, const SendActions& actions) {
+  const bool copies = std::any_of(actions.begin(), actions.end(), [](const SendAction& action) {
+    return action.kind == SendAction::Kind::kDuplicateFd;
+  });
+  if (!copies || !sender.no_descriptors) return true;
+  sender.no_descriptors = false;
+  sender.queue.WithdrawLast();
+  sender.model.WithdrawLast();
+  sender.laws.Withdrew(next_message_ - 1);
+  reached_.insert("a write taken back");
+  return false;
+}
+
+// ----------------------------------------------------------- the shell's loop
+
+void Play::FlushQueue(uint8_t index) {
+  Sender& sender = senders_[index];
+  sender.batched = false;
+  for (int turns = 0; turns < 10000; ++turns) {
+    sender.queue.Plan(*plan_);
+    ComparePlan(sender, *plan_);
+    if (plan_->datagrams().empty()) return;
+    const KernelAnswer answer = Send(index, *plan_);
+    if (answer.refusal) {
+      Refuse(index, *answer.refusal);
+      const bool goes_on = *answer.refusal == Answer::kMessageError && sender.queue.open();
+      if (!goes_on) return;
+    } else {
+      if (answer.taken < plan_->datagrams().size()) reached_.insert("k of n");
+      Commit(index, answer.taken, *plan_);
+    }
+    if (findings_.size() > 50) return;
+  }
+  Find(Law::kLiveness, Rule::kSnd7, "a flush that never ends");
+}
+
+void Play::Commit(uint8_t index, size_t count, const SendPlan& plan) {
+  Sender& sender = senders_[index];
+  SendActions actions;
+  SendActions expected;
+  for (size_t i = 0; i < count; ++i) sender.model.Sent(expected);
+  sender.queue.Commit(plan, count, actions);
+  Did(sender, actions, expected);
+}
+
+void Play::Refuse(uint8_t index, Answer answer) {
+  Sender& sender = senders_[index];
+  Tell(absl::StrCat("    the kernel refuses sender ", index, " (", static_cast<int>(answer), ")"));
+  for (const auto& [id, message] : sender.laws.messages()) {
+    if (answer == Answer::kWouldBlock && message.begun && !message.finished && !message.failed) {
+      reached_.insert("EAGAIN mid-message");
+    }
+  }
+  SendActions actions;
+  SendActions expected;
+  switch (answer) {
+    case Answer::kPartial:
+    case Answer::kNoDescriptors:
+      return;
+    case Answer::kWouldBlock:
+      sender.queue.WouldBlock(actions);
+      sender.model.WouldBlock(expected);
+      break;
+    case Answer::kBusy:
+      sender.queue.Busy(actions);
+      sender.model.Busy(expected);
+      reached_.insert("busy");
+      break;
+    case Answer::kMessageError:
+      sender.queue.MessageError(actions);
+      sender.model.MessageError(expected);
+      reached_.insert("message error");
+      break;
+    case Answer::kPortError:
+      sender.queue.PortError(actions);
+      sender.model.Fail(WriteAnswer::kFailed, expected);
+      reached_.insert("port error");
+      break;
+  }
+  Did(sender, actions, expected);
+  Copy(sender, actions);
+}
+
+void Play::Did(Sender& sender, const SendActions& actions, const SendActions& expected) {
+  for (const SendAction& action : actions) {
+    Tell("    " + ToString(action));
+    sender.laws.Did(action);
+  }
+  if (actions == expected) return;
+  std::string text = "does";
+  for (const SendAction& action : actions) text += " [" + ToString(action) + "]";
+  text += ", the model";
+  for (const SendAction& action : expected) text += " [" + ToString(action) + "]";
+  Find(Law::kModel, Rule::kSnd7, text);
+}
+
+// The plan is a prefix of what the model would send, and as long as it may be.
+void Play::ComparePlan(Sender& sender, const SendPlan& plan) {
+  NaiveQueue model = sender.model;
+  size_t count = 0;
+  bool rotated = false;
+  for (const PlannedDatagram& datagram : plan.datagrams()) {
+    const std::optional<NaiveDatagram> wanted = model.Next();
+    NaiveDatagram got;
+    got.stream = datagram.header.stream;
+    got.reply_port = datagram.header.reply_port;
+    got.type = datagram.header.type;
+    got.last = datagram.header.last;
+    got.mmap = datagram.header.mmap;
+    got.nf = datagram.header.nf;
+    got.mf = datagram.header.mf;
+    got.wire_bytes = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
+    got.runs = datagram.run_count;
+    for (const ByteRun& run : plan.RunsOf(datagram)) {
+      for (uint64_t i = 0; i < run.bytes; ++i) got.bytes.push_back(run.place + i);
+    }
+    for (size_t i = 0; i < datagram.fd_count; ++i) got.fds.push_back(datagram.fds[i]);
+    if (!wanted || rotated || got != *wanted) {
+      Find(Law::kModel, Rule::kSnd6,
+           "plans " + ToString(got) + ", the model " +
+               (wanted && !rotated ? ToString(*wanted) : std::string("nothing more")));
+      return;
+    }
+    SendActions ignored;
+    rotated = model.Sent(ignored);
+    ++count;
+  }
+  if (!rotated && count < kPlanDatagramsMax && model.Next()) {
+    Find(Law::kModel, Rule::kSnd7, "plans less than it could");
+  }
+}
+
+// ------------------------------------------------------------- the kernel
+
+// sendmmsg: what was taken, or, when nothing was, why.
+Play::KernelAnswer Play::Send(uint8_t index, const SendPlan& plan) {
+  Sender& sender = senders_[index];
+  if (hung_up_) return {0, Answer::kPortError};
+  const size_t room = setup_.capacity_datagrams() - socket_.size();
+  size_t count = std::min(room, plan.datagrams().size());
+  if (sender.script) {
+    conversation::Script& script = *sender.script;
+    if (script.taken == 0 && script.answer != Answer::kPartial) {
+      Answer answer = script.answer;
+      // An announcement that fails alone would leave references to it behind.
+      const uint64_t first = uint64_t{plan.datagrams()[0].header.reply_port} - 1;
+      if (answer == Answer::kMessageError && sender.announcements.contains(first)) {
+        answer = Answer::kPortError;
+      }
+      sender.script.reset();
+      return {0, answer};
+    }
+    if (script.answer == Answer::kPartial) {
+      count = std::min<size_t>(count, script.taken + 1u);
+      sender.script.reset();
+    } else {
+      count = std::min<size_t>(count, script.taken);
+      script.taken = static_cast<uint8_t>(script.taken - count);
+    }
+  }
+  if (count == 0) return {0, Answer::kWouldBlock};
+  for (size_t i = 0; i < count; ++i) Take(index, plan, plan.datagrams()[i]);
+  return {count, std::nullopt};
+}
+
+void Play::Take(uint8_t index, const SendPlan& plan, const PlannedDatagram& datagram) {
+  Sender& sender = senders_[index];
+  for (const auto& [id, message] : sender.laws.messages()) {
+    const bool other = id + 1 != datagram.header.reply_port;
+    if (other && message.begun && !message.finished && !message.failed) {
+      reached_.insert("two streams interleaved");
+    }
+  }
+  if (datagram.fd_count > 0) reached_.insert("fds");
+  if (datagram.header.mmap) reached_.insert("shared memory");
+  if (datagram.header.mf) reached_.insert("fragments");
+  Tell(absl::StrCat("    leaves: ", ToString(datagram.header), ", ", datagram.payload_bytes,
+                    " bytes"));
+  sender.laws.Left(datagram, plan.RunsOf(datagram));
+  WireDatagram wire;
+  wire.sender = index;
+  wire.pid = PlayPid(index);
+  const auto header = EncodeHeader(datagram.header, ByteOrder::kLittle);
+  wire.bytes.assign(header.begin(), header.end());
+  std::vector<Reference> references;
+  for (const ByteRun& run : plan.RunsOf(datagram)) {
+    if (datagram.mode == Mode::kShared) {
+      references.push_back(ReferenceOf(run, kPlayChunkBytes));
+      continue;
+    }
+    for (uint64_t i = 0; i < run.bytes; ++i) {
+      wire.bytes += static_cast<char>(ByteAt(index, run.place + i));
+    }
+  }
+  if (datagram.mode == Mode::kShared) {
+    std::vector<uint8_t> payload;
+    EncodeReferences(references, datagram.tracking, ByteOrder::kLittle, payload);
+    wire.bytes.append(payload.begin(), payload.end());
+  }
+  for (size_t i = 0; i < datagram.fd_count; ++i) {
+    wire.fds.push_back(static_cast<int>(datagram.fds[i]));
+  }
+  if (recipient_ != nullptr) recipient_->Sent(wire);
+  socket_.push_back(std::move(wire));
+}
+
+void Play::ReadOne() {
+  const WireDatagram datagram = std::move(socket_.front());
+  socket_.pop_front();
+  Tell(absl::StrCat("    arrives from sender ", datagram.sender, ": ", datagram.bytes.size(),
+                    " bytes"));
+  if (recipient_ == nullptr) return;
+  recipient_->Arrived(datagram);
+  const bool more = std::any_of(socket_.begin(), socket_.end(), [&](const WireDatagram& other) {
+    return other.sender == datagram.sender;
+  });
+  if (senders_[datagram.sender].dead && !more) recipient_->SenderDied(datagram.pid);
+}
+
+// ------------------------------------------------------------ other actions
+
+void Play::Act(const conversation::Flush& flush) {
+  const auto index = static_cast<uint8_t>(flush.sender % setup_.senders);
+  Sender& sender = senders_[index];
+  if (sender.dead || !sender.batched) return;
+  sender.batched = false;
+  if (!sender.queue.waiting()) FlushQueue(index);
+}
+
+void Play::Act(const conversation::Turn& turn) {
+  const auto index = static_cast<uint8_t>(turn.sender % setup_.senders);
+  Sender& sender = senders_[index];
+  if (sender.dead) return;
+  SendActions actions;
+  SendActions expected;
+  bool flush = false;
+  bool wanted = false;
+  if (sender.laws.retry_asked()) {
+    sender.laws.RetryCame();
+    flush = sender.queue.Retry();
+    wanted = sender.model.Retry();
+  } else if (sender.laws.armed() && HasRoom()) {
+    flush = sender.queue.Writable(actions);
+    wanted = sender.model.Writable(expected);
+  } else {
+    return;
+  }
+  Did(sender, actions, expected);
+  if (flush != wanted) Find(Law::kModel, Rule::kSnd7, "flushes when it should not, or the reverse");
+  if (flush) FlushQueue(index);
+}
+
+void Play::Act(const conversation::Receive& receive) {
+  for (int i = 0; i < receive.count && !socket_.empty(); ++i) ReadOne();
+}
+
+void Play::Act(const conversation::Script& script) {
+  Sender& sender = senders_[script.sender % setup_.senders];
+  if (script.answer == Answer::kNoDescriptors) {
+    sender.no_descriptors = true;
+  } else {
+    sender.script = script;
+  }
+}
+
+void Play::Act(const conversation::HangUp&) {
+  if (hung_up_) return;
+  hung_up_ = true;
+  socket_.clear();
+  if (recipient_ != nullptr) recipient_->HungUp();
+}
+
+void Play::Act(const conversation::Die& die) {
+  const auto index = static_cast<uint8_t>(die.sender % setup_.senders);
+  if (senders_[index].dead) return;
+  senders_[index].dead = true;
+  reached_.insert("a death");
+  const bool more = std::any_of(socket_.begin(), socket_.end(),
+                                [index](const WireDatagram& d) { return d.sender == index; });
+  if (!more && recipient_ != nullptr) recipient_->SenderDied(PlayPid(index));
+}
+
+void Play::Act(const conversation::Close& close) {
+  Sender& sender = senders_[close.sender % setup_.senders];
+  if (sender.dead) return;
+  SendActions actions;
+  SendActions expected;
+  sender.queue.Close(actions);
+  sender.model.Fail(WriteAnswer::kClosed, expected);
+  Did(sender, actions, expected);
+  reached_.insert("closed with work queued");
+}
+
+void Play::Drain() {
+  Tell("the kernel takes everything, the receiver reads everything");
+  for (Sender& sender : senders_) sender.script.reset();
+  bool going = true;
+  for (int rounds = 0; going && rounds < 1000 && findings_.size() < 50; ++rounds) {
+    while (!socket_.empty()) ReadOne();
+    for (uint8_t i = 0; i < setup_.senders; ++i) {
+      Act(conversation::Flush{i});
+      Act(conversation::Turn{i});
+    }
+    Settle();
+    going = !socket_.empty();
+    for (Sender& sender : senders_) {
+      going |= !sender.dead && (sender.laws.armed() || sender.laws.retry_asked());
+    }
+  }
+  for (Sender& sender : senders_) {
+    if (sender.dead) continue;
+    sender.laws.Drained();
+    if (!sender.queue.empty()) Find(Law::kLiveness, Rule::kSnd7, "not empty when all was taken");
+  }
+  if (recipient_ != nullptr) recipient_->Ended(findings_);
+}
+
+Findings PlayWhole(const conversation::Conversation& conversation, Recipient* recipient,
+                   std::set<std::string>* reached) {
+  Play play(conversation.setup, recipient);
+  for (const conversation::Action& action : conversation.actions) {
+    play.Perform(action);
+    if (!play.findings().empty()) break;  // what follows from a finding is not another
+  }
+  if (play.findings().empty()) play.Drain();
+  if (reached != nullptr) *reached = play.reached();
+  return play.findings();
+}
+
+}  // namespace portproof

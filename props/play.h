@@ -1,0 +1,142 @@
+// Plays a conversation: senders that run the core, a model of the kernel's socket, and
+// whoever receives, with every law checked after every action.
+//   shapes    a conversation (oracle/conversation); the Recipient is told what arrives
+//   returns   findings, empty if all laws held; what the conversation reached, by name
+//   holds     everything that was ever written
+//   rules     those of send_laws.h; SND-1, SND-2, SND-7 for the shell played here
+//   source    none
+#ifndef PORTPROOF_PROPS_PLAY_H_
+#define PORTPROOF_PROPS_PLAY_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "oracle/conversation/action.h"
+#include "props/naive_queue.h"
+#include "props/send_laws.h"
+#include "protocol/profile.h"
+#include "protocol/send_queue.h"
+
+namespace portproof {
+
+// A datagram in the model socket.
+struct WireDatagram {
+  uint8_t sender = 0;
+  int32_t pid = 0;
+  std::string bytes;
+  std::vector<int> fds;
+};
+
+// Who is told what happens on the receiving side, and what was meant to arrive.
+class Recipient {
+ public:
+  virtual ~Recipient() = default;
+  virtual void Sent(const WireDatagram& datagram) = 0;     // the kernel took it
+  virtual void Arrived(const WireDatagram& datagram) = 0;  // it was read
+  virtual void SenderDied(int32_t pid) = 0;                // and all it sent was read
+  virtual void HungUp() = 0;
+  // All is read that will ever be.
+  virtual void Ended(Findings& findings) = 0;
+};
+
+// The byte at an address, and at a place in a sender's segment, of every Play.
+uint8_t ByteAt(uint8_t sender, uint64_t address);
+uint64_t SegmentAddress(uint32_t segment_id, uint32_t segment_offset);
+
+inline constexpr uint32_t kPlayChunkBytes = 16;
+inline constexpr uint32_t kPlaySegmentBytes = 640 * kPlayChunkBytes;
+const Profile& PlayProfile(const conversation::Setup& setup);
+int32_t PlayPid(uint8_t sender);
+
+class Play {
+ public:
+  explicit Play(const conversation::Setup& setup, Recipient* recipient = nullptr);
+
+  void Perform(const conversation::Action& action);
+  // The kernel takes everything, the receiver reads everything (SND-7, FRG-5).
+  void Drain();
+
+  const Findings& findings() const { return findings_; }
+  const std::set<std::string>& reached() const { return reached_; }
+  const SenderLaws& laws(uint8_t sender) const { return senders_[sender].laws; }
+  // Tells of each thing that happens, for a reader.
+  void set_narrator(std::function<void(const std::string&)> narrator) { narrator_ = narrator; }
+
+ private:
+  struct Sender {
+    Sender(const SendLimits& limits, Findings& findings)
+        : queue(limits), model(limits), laws(limits, findings) {}
+    SendQueue queue;
+    NaiveQueue model;
+    SenderLaws laws;
+    std::optional<conversation::Script> script;
+    bool no_descriptors = false;
+    bool dead = false;
+    bool batched = false;
+    uint64_t next_address = 1 << 12;
+    uint32_t segment = 0;  // ids from 1; 0: none announced
+    uint32_t segment_used = 0;
+    std::set<uint64_t> announcements;  // message ids
+  };
+  struct KernelAnswer {
+    size_t taken = 0;
+    std::optional<conversation::Answer> refusal;  // then taken is 0
+  };
+
+  void Act(const conversation::Write& write);
+  void Act(const conversation::Flush& flush);
+  void Act(const conversation::Turn& turn);
+  void Act(const conversation::Receive& receive);
+  void Act(const conversation::Script& script);
+  void Act(const conversation::HangUp& hang_up);
+  void Act(const conversation::Die& die);
+  void Act(const conversation::Close& close);
+
+  std::vector<Buffer> MakeChain(Sender& sender, const conversation::Write& write);
+  void PlaceShared(Sender& sender, const conversation::BufferSpec& spec, uint64_t& end,
+                   Buffer& buffer);
+  bool Announce(uint8_t index);
+  WriteResult WriteMessage(uint8_t index, WriteRequest request, uint32_t announces);
+  bool Copy(Sender& sender, const SendActions& actions);
+  void FlushQueue(uint8_t index);
+  void Commit(uint8_t index, size_t count, const SendPlan& plan);
+  void Refuse(uint8_t index, conversation::Answer answer);
+  KernelAnswer Send(uint8_t index, const SendPlan& plan);
+  void Take(uint8_t index, const SendPlan& plan, const PlannedDatagram& datagram);
+  void Did(Sender& sender, const SendActions& actions, const SendActions& expected);
+  void ComparePlan(Sender& sender, const SendPlan& plan);
+  void Settle();
+  void Find(Law law, Rule rule, const std::string& text);
+  void Tell(const std::string& text) {
+    if (narrator_) narrator_(text);
+  }
+  bool HasRoom() const { return hung_up_ || socket_.size() < setup_.capacity_datagrams(); }
+  void ReadOne();
+
+  conversation::Setup setup_;
+  Recipient* recipient_;
+  Findings findings_;
+  std::deque<Sender> senders_;
+  std::deque<WireDatagram> socket_;
+  std::set<std::string> reached_;
+  std::function<void(const std::string&)> narrator_;
+  std::unique_ptr<SendPlan> plan_ = std::make_unique<SendPlan>();
+  bool hung_up_ = false;
+  uint64_t next_message_ = 0;
+  FdSlot next_fd_ = 100;
+};
+
+// Plays all of it and drains it; what was found.
+Findings PlayWhole(const conversation::Conversation& conversation, Recipient* recipient = nullptr,
+                   std::set<std::string>* reached = nullptr);
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROPS_PLAY_H_

@@ -1,0 +1,474 @@
+#include "protocol/send_queue.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace portproof {
+namespace {
+
+constexpr uint32_t kMaxSizeMin = 64;
+constexpr uint32_t kMaxSizeMax = 1 << 20;
+constexpr uint32_t kKernelOverheadBytes = 32;  // of a datagram in SO_SNDBUF, on Linux
+
+}  // namespace
+
+bool SendParametersAllowed(const Profile& profile, uint32_t max_size, uint64_t max_share,
+                           uint32_t send_buffer_bytes) {
+  if (max_size < kMaxSizeMin || max_size > kMaxSizeMax || max_share < 1) return false;
+  const uint64_t datagram_bytes = kHeaderBytes + PayloadLimit(profile, max_size);
+  return datagram_bytes + kKernelOverheadBytes <= send_buffer_bytes;
+}
+
+Reference ReferenceOf(const ByteRun& run, uint32_t chunk_bytes) {
+  const auto offset = static_cast<uint32_t>(run.place);
+  return {static_cast<uint32_t>(run.place >> 32), offset / chunk_bytes,
+          static_cast<uint32_t>(run.bytes)};
+}
+
+SendQueue::SendQueue(const SendLimits& limits) : limits_(limits) {
+  assert(limits.payload_bytes > 0 && limits.share_bytes > 0 && limits.chunk_bytes > 0);
+  assert(limits.plain_runs > 0 && limits.plain_runs <= kSharedRunsMax);
+  assert(limits.fds_per_message <= 2);
+}
+
+// ---------------------------------------------------------------- writing
+
+WriteResult SendQueue::Write(const WriteRequest& request, SendActions& actions) {
+  assert(ValidChain(request.chain) && request.fd_count <= request.fds.size());
+  const uint64_t chain_bytes = ChainBytes(request.chain);
+  const WriteAnswer answer = Judge(request, chain_bytes);
+  if (answer != WriteAnswer::kAccepted) return {answer, false};
+  const bool flush_now = waiting_ == Waiting::kNo && !request.batch;
+  const bool leaves_at_once = flush_now && empty();  // SND-1
+  const uint32_t slot = TakeSlot();
+  Message& message = slots_[slot];
+  message.chain.assign(request.chain.begin(), request.chain.end());
+  message.unsent = {};
+  message.place = next_place_++;
+  message.id = request.message_id;
+  message.bytes_left = chain_bytes;
+  message.share = 0;
+  message.stream = request.stream;
+  message.writer = request.writer;
+  message.fds = request.fds;
+  message.reply_port = request.reply_port;
+  message.type = request.type;
+  message.fd_count = request.fd_count;
+  message.mode = ChooseMode(request.chain, limits_.chunk_bytes);  // SHM-3
+  message.last = request.last;
+  message.begun = false;
+  message.owns_fds = request.close_fds;
+  message.tracking = request.tracking;
+  queued_bytes_ += chain_bytes;
+  queued_fds_ += request.fd_count;
+  unbegun_.push_back(slot);
+  if (!leaves_at_once) DuplicateBorrowed(message, actions);
+  return {WriteAnswer::kAccepted, flush_now};
+}
+
+WriteAnswer SendQueue::Judge(const WriteRequest& request, uint64_t chain_bytes) const {
+  if (status_ == Status::kClosed) return WriteAnswer::kClosed;
+  if (status_ == Status::kFailed) return WriteAnswer::kFailed;
+  if (request.type >= limits_.type_count) return WriteAnswer::kType;
+  if (request.fd_count > limits_.fds_per_message) return WriteAnswer::kFds;
+  if (!limits_.takes_fragments && NeedsFragments(request)) return WriteAnswer::kFragments;
+  if (message_count() >= limits_.messages_max) return WriteAnswer::kMessagesFull;
+  if (chain_bytes > limits_.bytes_max - queued_bytes_) return WriteAnswer::kBytesFull;
+  if (request.fd_count > limits_.fds_max - queued_fds_) return WriteAnswer::kFdsFull;
+  return WriteAnswer::kAccepted;
+}
+
+bool SendQueue::NeedsFragments(const WriteRequest& request) const {
+  Message message;
+  message.chain.assign(request.chain.begin(), request.chain.end());
+  message.mode = ChooseMode(request.chain, limits_.chunk_bytes);
+  message.tracking = request.tracking;
+  PlannedDatagram datagram;
+  std::array<ByteRun, kSharedRunsMax> runs;
+  return ComposeNext(message, {}, datagram, runs).more;
+}
+
+void SendQueue::WithdrawLast() {
+  assert(!unbegun_.empty());
+  const uint32_t slot = unbegun_.back();
+  unbegun_.pop_back();
+  queued_bytes_ -= slots_[slot].bytes_left;
+  queued_fds_ -= slots_[slot].fd_count;
+  FreeSlot(slot);
+  ++generation_;
+}
+
+// A message that must wait owns its descriptors (SND-8).
+void SendQueue::DuplicateBorrowed(Message& message, SendActions& actions) {
+  if (message.owns_fds) return;
+  for (size_t i = 0; i < message.fd_count; ++i) {
+    actions.push_back({.kind = SendAction::Kind::kDuplicateFd, .fd = message.fds[i]});
+  }
+  message.owns_fds = true;
+}
+
+uint32_t SendQueue::TakeSlot() {
+  if (free_.empty()) {
+    slots_.emplace_back();
+    return static_cast<uint32_t>(slots_.size() - 1);
+  }
+  const uint32_t slot = free_.back();  // the warmest
+  free_.pop_back();
+  return slot;
+}
+
+void SendQueue::FreeSlot(uint32_t slot) {
+  slots_[slot].chain.clear();
+  free_.push_back(slot);
+}
+
+// --------------------------------------------------------------- planning
+
+// SND-6: the first in the queue that has begun, or that is the first unbegun one and
+// whose stream is free.
+std::optional<uint32_t> SendQueue::Next(Ahead ahead) const {
+  const bool any_begun = ahead.begun < begun_.size();
+  if (ahead.unbegun == unbegun_.size()) {
+    if (!any_begun) return std::nullopt;
+    return begun_[ahead.begun];
+  }
+  const uint32_t unbegun = unbegun_[ahead.unbegun];
+  if (!any_begun) return unbegun;
+  const uint32_t begun = begun_[ahead.begun];
+  if (slots_[begun].place < slots_[unbegun].place) return begun;
+  return StreamBusy(slots_[unbegun].stream, ahead.begun) ? begun : unbegun;
+}
+
+// Whether a message of the stream has begun and is unfinished, when the first
+// `begun_ended` of the begun ones have ended in the plan being made.
+bool SendQueue::StreamBusy(uint32_t stream, size_t begun_ended) const {
+  if (!begun_streams_.contains(stream)) return false;
+  for (size_t i = 0; i < begun_ended; ++i) {
+    if (slots_[begun_[i]].stream == stream) return false;
+  }
+  return true;
+}
+
+void SendQueue::Plan(SendPlan& plan) const {
+  plan.count_ = 0;
+  plan.run_count_ = 0;
+  plan.generation_ = generation_;
+  Ahead ahead;
+  while (const std::optional<uint32_t> slot = Next(ahead)) {
+    const Message& message = slots_[*slot];
+    ChainCursor from = message.unsent;
+    uint64_t share = message.share;
+    bool begun = message.begun;
+    bool last = message.last;
+    for (bool more = true; more;) {
+      if (plan.count_ == kPlanDatagramsMax) return;
+      PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
+      const Composed composed =
+          ComposeNext(message, from, datagram, std::span(plan.runs_).subspan(plan.run_count_));
+      last |= composed.last;  // IOV-6: once set it stays
+      more = composed.more;
+      datagram.header = {.stream = message.stream,
+                         .pid = limits_.pid,
+                         .reply_port = message.reply_port,
+                         .type = message.type,
+                         .last = last,
+                         .mmap = datagram.mode == Mode::kShared,
+                         .nf = begun,
+                         .mf = more,
+                         .byte15 = static_cast<uint8_t>(datagram.tracking.has_value())};
+      datagram.fd_count = begun ? 0 : message.fd_count;  // SND-8, FDS-1
+      datagram.fds = message.fds;
+      datagram.slot = *slot;
+      datagram.first_run = static_cast<uint32_t>(plan.run_count_);
+      plan.run_count_ += datagram.run_count;
+      from = composed.next;
+      begun = true;
+      share += kHeaderBytes + datagram.payload_bytes;
+      if (more && share >= limits_.share_bytes) return;  // the rotation (SND-5)
+    }
+    ++(message.begun ? ahead.begun : ahead.unbegun);
+  }
+}
+
+Composed SendQueue::ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
+                                std::span<ByteRun> runs) const {
+  ComposeLimits limits{limits_.payload_bytes, limits_.plain_runs};
+  if (message.mode == Mode::kShared) {
+    const bool tracking = message.tracking.has_value();
+    const ComposeLimits shared = SharedLimits(limits_.payload_bytes, tracking);
+    const Composed composed = ComposeShared(message.chain, from, shared, runs);
+    if (composed.payload_bytes > kReferenceBytes) {
+      datagram.mode = Mode::kShared;
+      datagram.tracking = message.tracking;
+      datagram.run_count = composed.run_count;
+      datagram.chain_bytes = composed.payload_bytes;
+      datagram.next = composed.next;
+      datagram.payload_bytes = static_cast<uint32_t>(composed.run_count * kReferenceBytes +
+                                                     (tracking ? kTrackingBytes : 0));
+      return composed;
+    }
+    limits.runs = shared.runs;  // SHM-4: plain after all
+  }
+  const Composed composed = Compose(message.chain, from, limits, runs);
+  datagram.mode = Mode::kPlain;
+  datagram.tracking.reset();
+  datagram.run_count = composed.run_count;
+  datagram.chain_bytes = composed.payload_bytes;
+  datagram.next = composed.next;
+  datagram.payload_bytes = composed.payload_bytes;
+  return composed;
+}
+
+// ------------------------------------------------------------- committing
+
+void SendQueue::Commit(const SendPlan& plan, size_t count, SendActions& actions) {
+  assert(plan.generation_ == generation_ && count <= plan.count_);
+  if (count == 0) return;
+  for (size_t i = 0; i < count; ++i) CommitOne(plan.datagrams_[i], actions);
+  ++generation_;
+  retry_ms_ = 0;
+}
+
+void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions) {
+  const uint32_t slot = datagram.slot;
+  Message& message = slots_[slot];
+  const bool finishes = !datagram.header.mf;
+  const bool was_begun = message.begun;
+  if (!was_begun) Begin(slot, finishes, actions);
+  CompleteTo(message, datagram.next.buffer_index, true, actions);  // CMP-3
+  message.unsent = datagram.next;
+  message.last = datagram.header.last;
+  message.bytes_left -= datagram.chain_bytes;
+  queued_bytes_ -= datagram.chain_bytes;
+  if (finishes) {
+    if (was_begun) {
+      assert(begun_.front() == slot);
+      begun_.pop_front();
+      begun_streams_.erase(message.stream);
+    }
+    FreeSlot(slot);
+    return;
+  }
+  message.share += kHeaderBytes + datagram.payload_bytes;
+  if (message.share < limits_.share_bytes) return;
+  message.share = 0;  // SND-5: behind everything queued
+  message.place = next_place_++;
+  begun_.pop_front();
+  begun_.push_back(slot);
+}
+
+void SendQueue::Begin(uint32_t slot, bool finishes, SendActions& actions) {
+  Message& message = slots_[slot];
+  assert(unbegun_.front() == slot);
+  unbegun_.pop_front();
+  message.begun = true;
+  queued_fds_ -= message.fd_count;
+  for (size_t i = 0; message.owns_fds && i < message.fd_count; ++i) {  // SND-9
+    actions.push_back({.kind = SendAction::Kind::kCloseFd, .fd = message.fds[i]});
+  }
+  message.fd_count = 0;
+  if (finishes) return;
+  begun_.push_front(slot);  // it came before the begun ones, or there were none
+  begun_streams_.insert(message.stream);
+}
+
+// Completes the buffers below `buffer_index` that are not completed yet, in chain order
+// (CMP-2); at the end of a message without buffers, the message.
+void SendQueue::CompleteTo(Message& message, uint32_t buffer_index, bool ok, SendActions& actions) {
+  SendAction action{.kind = SendAction::Kind::kComplete,
+                    .ok = ok,
+                    .has_buffer = true,
+                    .writer = message.writer,
+                    .message_id = message.id};
+  if (message.chain.empty()) {
+    action.has_buffer = false;
+    actions.push_back(action);
+    return;
+  }
+  for (uint32_t i = message.unsent.buffer_index; i < buffer_index; ++i) {
+    action.buffer_id = message.chain[i].id;
+    actions.push_back(action);
+  }
+}
+
+// ------------------------------------------------------ the kernel says no
+
+void SendQueue::WouldBlock(SendActions& actions) {
+  waiting_ = Waiting::kEvent;
+  if (!unbegun_.empty()) DuplicateBorrowed(slots_[unbegun_.front()], actions);
+  Arm(true, actions);  // SND-2, SND-7
+}
+
+// Writability may have been reported all the while, so watching for it would spin.
+void SendQueue::Busy(SendActions& actions) {
+  waiting_ = Waiting::kRetry;
+  if (!unbegun_.empty()) DuplicateBorrowed(slots_[unbegun_.front()], actions);
+  Arm(false, actions);
+  retry_ms_ = retry_ms_ == 0 ? kRetryFirstMs : std::min(2 * retry_ms_, kRetryLastMs);
+  actions.push_back({.kind = SendAction::Kind::kRetryLater, .delay_ms = retry_ms_});
+}
+
+void SendQueue::MessageError(SendActions& actions) {
+  const std::optional<uint32_t> slot = Next({});
+  assert(slot.has_value());
+  if (slots_[*slot].begun) {  // SND-4: the receiver holds it open
+    PortError(actions);
+    return;
+  }
+  unbegun_.pop_front();
+  FailMessage(*slot, actions);
+  ++generation_;
+}
+
+void SendQueue::PortError(SendActions& actions) {
+  if (status_ == Status::kOpen) FailAll(Status::kFailed, actions);
+}
+
+void SendQueue::Close(SendActions& actions) { FailAll(Status::kClosed, actions); }
+
+void SendQueue::FailMessage(uint32_t slot, SendActions& actions) {
+  Message& message = slots_[slot];
+  for (size_t i = 0; message.owns_fds && i < message.fd_count; ++i) {
+    actions.push_back({.kind = SendAction::Kind::kCloseFd, .fd = message.fds[i]});
+  }
+  CompleteTo(message, static_cast<uint32_t>(message.chain.size()), false, actions);
+  queued_bytes_ -= message.bytes_left;
+  queued_fds_ -= message.fd_count;
+  FreeSlot(slot);
+}
+
+void SendQueue::FailAll(Status status, SendActions& actions) {
+  status_ = status;
+  waiting_ = Waiting::kNo;
+  ++generation_;
+  const std::vector<uint32_t> order = QueueOrder();
+  begun_.clear();
+  unbegun_.clear();
+  begun_streams_.clear();
+  for (const uint32_t slot : order) FailMessage(slot, actions);  // CMP-5
+  Arm(false, actions);
+}
+
+// ----------------------------------------------------------------- events
+
+// The event stays armed while there may be more to send: a wakeup that finds work
+// changes nothing, the first one that finds none disarms.
+bool SendQueue::Writable(SendActions& actions) {
+  if (empty()) {
+    Arm(false, actions);
+    if (waiting_ == Waiting::kEvent) waiting_ = Waiting::kNo;
+    return false;
+  }
+  if (waiting_ == Waiting::kRetry) return false;
+  waiting_ = Waiting::kNo;
+  return true;
+}
+
+bool SendQueue::Retry() {
+  if (waiting_ == Waiting::kRetry) waiting_ = Waiting::kNo;
+  return waiting_ == Waiting::kNo && !empty();
+}
+
+void SendQueue::Arm(bool armed, SendActions& actions) {
+  if (armed_ == armed) return;
+  armed_ = armed;
+  actions.push_back({.kind = armed ? SendAction::Kind::kArm : SendAction::Kind::kDisarm});
+}
+
+void SendQueue::ReleaseMemory() {
+  assert(empty());
+  slots_ = {};
+  free_ = {};
+  begun_.Release();
+  unbegun_.Release();
+  begun_streams_ = {};
+}
+
+// -------------------------------------------------------------- for tests
+
+std::vector<uint32_t> SendQueue::QueueOrder() const {
+  std::vector<uint32_t> order;
+  order.reserve(message_count());
+  size_t begun = 0;
+  size_t unbegun = 0;
+  while (begun < begun_.size() || unbegun < unbegun_.size()) {
+    const bool take_begun =
+        unbegun == unbegun_.size() ||
+        (begun < begun_.size() && slots_[begun_[begun]].place < slots_[unbegun_[unbegun]].place);
+    order.push_back(take_begun ? begun_[begun++] : unbegun_[unbegun++]);
+  }
+  return order;
+}
+
+std::string ToString(const SendQueue& queue) {
+  std::string text;
+  for (const uint32_t slot : queue.QueueOrder()) {
+    const SendQueue::Message& message = queue.slots_[slot];
+    absl::StrAppend(&text, "message ", message.id, " stream ", message.stream, " type ",
+                    static_cast<int>(message.type), message.begun ? " begun" : "", " share ",
+                    message.share, " fds ", static_cast<int>(message.fd_count),
+                    message.owns_fds ? " owned" : "", message.last ? " last" : "", " reply ",
+                    message.reply_port, " writer ", message.writer, ":");
+    for (size_t i = message.unsent.buffer_index; i < message.chain.size(); ++i) {
+      absl::StrAppend(&text, " [", ToString(message.chain[i]), "]");
+    }
+    absl::StrAppend(&text, " from ", message.unsent.offset_bytes, "\n");
+  }
+  absl::StrAppend(&text, "status ", static_cast<int>(queue.status_), " waiting ",
+                  static_cast<int>(queue.waiting_), queue.armed_ ? " armed" : "", " retry ",
+                  queue.retry_ms_, " bytes ", queue.queued_bytes_, " fds ", queue.queued_fds_);
+  return text;
+}
+
+bool operator==(const SendQueue& a, const SendQueue& b) {
+  return a.limits_ == b.limits_ && ToString(a) == ToString(b);
+}
+
+std::string_view Name(WriteAnswer answer) {
+  switch (answer) {
+    case WriteAnswer::kAccepted:
+      return "accepted";
+    case WriteAnswer::kClosed:
+      return "closed";
+    case WriteAnswer::kFailed:
+      return "failed";
+    case WriteAnswer::kType:
+      return "type";
+    case WriteAnswer::kFds:
+      return "fds";
+    case WriteAnswer::kFragments:
+      return "fragments";
+    case WriteAnswer::kMessagesFull:
+      return "messages full";
+    case WriteAnswer::kBytesFull:
+      return "bytes full";
+    case WriteAnswer::kFdsFull:
+      return "fds full";
+  }
+  return {};
+}
+
+std::string ToString(const SendAction& action) {
+  switch (action.kind) {
+    case SendAction::Kind::kCloseFd:
+      return absl::StrCat("close fd ", action.fd);
+    case SendAction::Kind::kDuplicateFd:
+      return absl::StrCat("duplicate fd ", action.fd);
+    case SendAction::Kind::kComplete:
+      return absl::StrCat(action.ok ? "complete message " : "fail message ", action.message_id,
+                          action.has_buffer ? absl::StrCat(" buffer ", action.buffer_id) : "",
+                          " of writer ", action.writer);
+    case SendAction::Kind::kArm:
+      return "arm";
+    case SendAction::Kind::kDisarm:
+      return "disarm";
+    case SendAction::Kind::kRetryLater:
+      return absl::StrCat("retry in ", action.delay_ms, " ms");
+  }
+  return {};
+}
+
+}  // namespace portproof
