@@ -489,12 +489,13 @@ void AppendHex(std::span<const uint8_t> bytes, std::string& hex) {
 
 }  // namespace
 
-JsonLinesWriter::JsonLinesWriter(TextSink& out, const TraceInfo& info) : out_(out) {
+JsonLinesWriter::JsonLinesWriter(std::function<void(std::string_view)> write, const TraceInfo& info)
+    : write_(std::move(write)) {
   nlohmann::ordered_json first;
   first["portproof"] = 1;
   if (!info.profile.empty()) first["profile"] = info.profile;
   first["byte_order"] = info.byte_order == ByteOrder::kLittle ? "little" : "big";
-  out_.Write(first.dump() + "\n");
+  write_(first.dump() + "\n");
 }
 
 void JsonLinesWriter::OnEvent(const Event& event) {
@@ -507,7 +508,7 @@ void JsonLinesWriter::OnEvent(const Event& event) {
     if (event.max_size != 0) json["max_size"] = event.max_size;
     if (event.max_share != 0) json["max_share"] = event.max_share;
     json["kind"] = event.dgram ? "dgram" : "seqpacket";
-    out_.Write(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    write_(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
     return;
   }
   if (event.pid != kNoPid) json["pid"] = event.pid;
@@ -527,7 +528,7 @@ void JsonLinesWriter::OnEvent(const Event& event) {
     if (event.truncated) json["flags"].push_back("trunc");
     if (event.ctrl_truncated) json["flags"].push_back("ctrunc");
   }
-  out_.Write(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  write_(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace portproof

@@ -28,12 +28,12 @@ absl::Status ReadJsonLines(LineSource& lines, const std::string& name,
 
 class JsonLinesWriter : public EventSink {
  public:
-  JsonLinesWriter(TextSink& out, const TraceInfo& info);
+  JsonLinesWriter(std::function<void(std::string_view)> write, const TraceInfo& info);
   // kDamage is not written: the line it stood for is lost.
   void OnEvent(const Event& event) override;
 
  private:
-  TextSink& out_;
+  std::function<void(std::string_view)> write_;
   std::string hex_;
 };
 

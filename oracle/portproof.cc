@@ -246,7 +246,7 @@ int Convert(const Shared& shared, const std::string& in, const std::string& out_
   }
   auto out = TextSink::Open(out_name);
   if (!out.ok()) return Fail(out.status());
-  JsonLinesWriter writer(**out, info);
+  JsonLinesWriter writer([&](std::string_view line) { (*out)->Write(line); }, info);
   Redactor redactor(ProfileNamed(settled->profile), info.byte_order, altered, writer);
   options.read.progress = Progress(shared, input->name);
   EventSink& sink = redact ? static_cast<EventSink&>(redactor) : writer;

@@ -25,7 +25,7 @@ std::string Convert(const std::string& path, bool redact) {
   EXPECT_TRUE(settled.ok());
   const std::string out_path = WriteFile("converted.jsonl", "");
   auto out = TextSink::Open(out_path);
-  JsonLinesWriter writer(**out, info);
+  JsonLinesWriter writer([&](std::string_view line) { (*out)->Write(line); }, info);
   Redactor redactor(*ResolveProfile(settled->profile)->profile, info.byte_order, {}, writer);
   const auto on_info = [](const TraceInfo&) { return absl::OkStatus(); };
   EventSink& sink = redact ? static_cast<EventSink&>(redactor) : writer;
