@@ -40,7 +40,7 @@ uint64_t HashOf(std::span<const uint8_t> bytes, uint64_t size) {
     lanes[1] = Mix(words[1], lanes[1]);
   }
   uint64_t words[2] = {0, 0};
-  memcpy(words, bytes.data() + at, length - at);
+  if (length > at) memcpy(words, bytes.data() + at, length - at);
   return Mix(Mix(words[0], lanes[0]), Mix(words[1], lanes[1]));
 }
 

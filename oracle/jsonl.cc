@@ -250,7 +250,7 @@ bool LineParser::Complete(Event& event) {
                               std::string(name), "\""));
   }
   const uint64_t zeros = std::min(event.zero_bytes, kZerosWritten);
-  memset(data_.Room(zeros), 0, zeros);
+  if (zeros > 0) memset(data_.Room(zeros), 0, zeros);
   data_.Grew(zeros);
   event.zero_bytes -= zeros;
   event.data = data_.bytes();
