@@ -27,12 +27,12 @@ void Expect(const Conversation& conversation) {
 
 // IOV-1 ... 7, SND-1 ... 9, CMP-1 ... 6, FRG-1 ... 9, FDS-1, FDS-5, SHM-1 ... 5, SHM-10
 TEST(EndToEndProp, WhateverIsWrittenArrivesWholeInOrderAndUnrefused) {
-  EXPECT_TRUE(CheckRuns("what is written arrives", 2000, [] { Expect(*Conversations()); }));
+  EXPECT_TRUE(CheckRuns("what is written arrives", 1500, [] { Expect(*Conversations()); }));
 }
 
 // Nothing may go missing when nothing fails: every accepted message is delivered.
 TEST(EndToEndProp, WithoutFailuresEveryAcceptedMessageArrives) {
-  EXPECT_TRUE(CheckRuns("every accepted message arrives", 1000, [] {
+  EXPECT_TRUE(CheckRuns("every accepted message arrives", 500, [] {
     const Conversation conversation = *Conversations({.failures = false});
     Arrival arrival(conversation.setup);
     Play play(conversation.setup, {&arrival});
