@@ -192,13 +192,14 @@ void Checker::State::OnSend(const Event& event) {
   sent.key = datagram.key;
   sent.time_us = event.time_us;
   sent.line = event.line;
-  sent.pid = process == nullptr ? kNoPid : process->pid;
+  sent.pid = event.pid;
+  sent.process = process == nullptr ? kNoPid : process->pid;
   sent.fds = event.fds;
   sent.stream = datagram.header.stream;
   sent.killed = event.killed;
   sent.fragment = datagram.fragment();
   sent.faulty = datagram.faulty;
-  port.delivery.Push(event.tid != kNoPid ? event.tid : sent.pid, sent);
+  port.delivery.Push(event.tid != kNoPid ? event.tid : event.pid, sent);
 }
 
 void Checker::State::FirstReceive(Port& port, const Process* receiver) {

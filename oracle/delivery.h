@@ -36,7 +36,8 @@ struct Sent {
   uint64_t key = 0;       // of the stream
   int64_t time_us = kNoTime;
   uint64_t line = 0;
-  int32_t pid = kNoPid;
+  int32_t pid = kNoPid;      // as recorded
+  int32_t process = kNoPid;  // pid, or the thread that stands for it
   uint32_t fds = 0;
   uint32_t stream = 0;
   bool killed = false;     // may not have left

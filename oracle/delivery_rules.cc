@@ -48,8 +48,13 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
                                 const Match& match) {
   for (const Sent& lost : match.lost) {
     if (!port.opened) continue;
-    const Place place{
-        std::string(event.port), true, lost.stream, lost.pid, lost.slot, lost.time_us, lost.line};
+    const Place place{std::string(event.port),
+                      true,
+                      lost.stream,
+                      lost.process,
+                      lost.slot,
+                      lost.time_us,
+                      lost.line};
     findings_.Report(Rule::kSoc3, place.AsWhere(),
                      "not received, though a later datagram of its thread was", Lost::kDelivery);
   }
@@ -61,7 +66,7 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   const Sent& sent = *match.sent;
   if (match.kind == Match::Kind::kTwice) {
     if (!port.opened) return;
-    const Place place{std::string(event.port), true,      sent.stream, sent.pid, sent.slot,
+    const Place place{std::string(event.port), true,      sent.stream, sent.process, sent.slot,
                       event.time_us,           event.line};
     findings_.Report(Rule::kSoc3, place.AsWhere(), "received twice", Lost::kDelivery);
     return;
@@ -75,7 +80,7 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   if (sent.pid == kNoPid) JudgeCredentials(port, event, sent);
   JudgeTruncation(port, receiver, event, &sent);
   if (!port.opened || match.kind == Match::Kind::kLate) return;
-  const Place place{std::string(event.port), true,      sent.stream, sent.pid, sent.slot,
+  const Place place{std::string(event.port), true,      sent.stream, sent.process, sent.slot,
                     event.time_us,           event.line};
   if (match.kind == Match::Kind::kAltered && !event.truncated) {
     findings_.Report(Rule::kSoc3, place.AsWhere(),
@@ -114,7 +119,7 @@ void Checker::State::JudgeKilled(Port& port, const Event& event, const Sent& sen
   Datagram datagram;
   datagram.event = &as_sent;
   datagram.port = &port;
-  const auto process = processes_.find(sent.pid);
+  const auto process = processes_.find(sent.process);
   datagram.process = process == processes_.end() ? nullptr : process->second.get();
   datagram.sequence = sequence_;
   datagram.slot = sent.slot;

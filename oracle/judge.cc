@@ -18,8 +18,10 @@ constexpr uint64_t kGuessDatagrams = 2000;
 constexpr size_t kGuessBytes = size_t{8} << 20;
 
 bool LooksLikeJson(std::string_view line) {
-  const size_t first = line.find_first_not_of(" \t");
-  return first != std::string_view::npos && line[first] == '{';
+  const size_t brace = line.find_first_not_of(" \t");
+  if (brace == std::string_view::npos || line[brace] != '{') return false;
+  const size_t key = line.find_first_not_of(" \t", brace + 1);
+  return key != std::string_view::npos && (line[key] == '"' || line[key] == '}');
 }
 
 // Is this a file of strace -ff: named after a thread, and no line names one?

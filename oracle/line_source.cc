@@ -42,7 +42,7 @@ absl::StatusOr<std::unique_ptr<LineSource>> LineSource::Open(const std::string& 
     close(fd);
     return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory, expected a trace"));
   }
-  std::unique_ptr<LineSource> source(new LineSource(fd, follow));
+  std::unique_ptr<LineSource> source(new LineSource(fd, follow, kBufferBytes));
   if (S_ISREG(status.st_mode)) {
     source->regular_ = path != "-";
     source->file_bytes_ = static_cast<uint64_t>(status.st_size);
@@ -55,34 +55,56 @@ absl::StatusOr<std::unique_ptr<LineSource>> LineSource::Open(const std::string& 
       inotify_add_watch(source->watch_fd_, path.c_str(), mask);
     }
   }
-  // The first bytes tell whether it is compressed.
-  while (source->end_ < 4 && source->Fill()) {
-  }
-  constexpr uint8_t kMagic[4] = {0x28, 0xb5, 0x2f, 0xfd};
-  if (source->end_ >= 4 && memcmp(source->buffer_.data(), kMagic, 4) == 0) {
-    source->compressed_ = true;
-    source->at_end_ = false;
-    source->zstd_ = ZSTD_createDCtx();
-    source->packed_.assign(source->buffer_.begin(),
-                           source->buffer_.begin() + static_cast<ptrdiff_t>(source->end_));
-    source->packed_end_ = source->end_;
-    source->end_ = 0;
-  }
+  source->DetectCompression();
   return source;
 }
 
-LineSource::LineSource(int fd, bool follow)
-    : fd_(fd), follow_(follow), buffer_(kBufferBytes + kPadding) {}
+std::unique_ptr<LineSource> LineSource::OfText(std::string_view text) {
+  constexpr size_t kLeast = 256;
+  const size_t buffer_bytes = std::clamp(text.size(), kLeast, kBufferBytes);
+  std::unique_ptr<LineSource> source(new LineSource(-1, false, buffer_bytes));
+  source->text_ = text;
+  source->DetectCompression();
+  return source;
+}
+
+// The first bytes tell.
+void LineSource::DetectCompression() {
+  while (end_ < 4 && Fill()) {
+  }
+  constexpr uint8_t kMagic[4] = {0x28, 0xb5, 0x2f, 0xfd};
+  if (end_ < 4 || memcmp(buffer_.data(), kMagic, 4) != 0) return;
+  compressed_ = true;
+  at_end_ = false;
+  zstd_ = ZSTD_createDCtx();
+  packed_.assign(buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(end_));
+  packed_end_ = end_;
+  end_ = 0;
+}
+
+LineSource::LineSource(int fd, bool follow, size_t buffer_bytes)
+    : fd_(fd), follow_(follow), buffer_(buffer_bytes + kPadding) {}
 
 LineSource::~LineSource() {
   if (zstd_ != nullptr) ZSTD_freeDCtx(zstd_);
   if (watch_fd_ >= 0) close(watch_fd_);
-  close(fd_);
+  if (fd_ >= 0) close(fd_);
 }
 
 bool LineSource::Next(std::string_view& line) { return Take(line, true); }
 
 bool LineSource::Peek(std::string_view& line) { return Take(line, false); }
+
+bool LineSource::PeekTwo(std::string_view& first, std::string_view& second) {
+  if (!Peek(first)) return false;
+  const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
+  if (rest.size() <= first.size() + 1) return false;
+  second = rest.substr(first.size() + 1);
+  const size_t newline = second.find('\n');
+  if (newline == std::string_view::npos) return false;
+  second = second.substr(0, newline);
+  return true;
+}
 
 bool LineSource::Take(std::string_view& line, bool consume) {
   while (true) {
@@ -144,6 +166,12 @@ bool LineSource::Fill() {
 }
 
 size_t LineSource::ReadFile(char* to, size_t room) {
+  if (fd_ < 0) {
+    const size_t taken = text_.copy(to, room);
+    text_.remove_prefix(taken);
+    bytes_read_ += taken;
+    return taken;
+  }
   while (true) {
     const ssize_t got = read(fd_, to, room);
     if (got > 0) {

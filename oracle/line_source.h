@@ -30,6 +30,8 @@ class LineSource {
 
   // follow: at the end of a plain file, wait for it to grow until `StopFollowing`.
   static absl::StatusOr<std::unique_ptr<LineSource>> Open(const std::string& path, bool follow);
+  // Of a text the caller keeps as long as the source.
+  static std::unique_ptr<LineSource> OfText(std::string_view text);
   ~LineSource();
   LineSource(const LineSource&) = delete;
   LineSource& operator=(const LineSource&) = delete;
@@ -37,6 +39,8 @@ class LineSource {
   bool Next(std::string_view& line);
   // The next line without taking it; false at the end. Stays valid until Next.
   bool Peek(std::string_view& line);
+  // The next two lines, if both are in the first buffer.
+  bool PeekTwo(std::string_view& first, std::string_view& second);
 
   uint64_t line_number() const { return line_number_; }  // of the last line, from 1
   bool overlong() const { return overlong_; }            // the last line was cut
@@ -47,7 +51,8 @@ class LineSource {
   bool regular() const { return regular_; }            // can be opened again
 
  private:
-  LineSource(int fd, bool follow);
+  LineSource(int fd, bool follow, size_t buffer_bytes);
+  void DetectCompression();
   bool Take(std::string_view& line, bool consume);
   bool Fill();  // more bytes behind end_; false at the end
   size_t ReadFile(char* to, size_t room);
@@ -56,6 +61,7 @@ class LineSource {
   void MakeRoom();
 
   int fd_;
+  std::string_view text_;  // left to read, where there is no descriptor
   int watch_fd_ = -1;
   bool follow_;
   bool regular_ = false;

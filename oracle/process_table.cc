@@ -10,10 +10,15 @@ Thread* ProcessTable::FindKnown(int32_t tid) {
 
 Thread& ProcessTable::Find(int32_t tid, int32_t header_pid) {
   const auto found = threads_.find(tid);
-  if (found != threads_.end() && found->second.pid != kNoPid) return found->second;
+  if (found != threads_.end() && found->second.pid != kNoPid) {
+    Thread& known = found->second;
+    if (known.supposed && header_pid != kNoPid && header_pid != known.pid) known.pid = kNoPid;
+    return known;
+  }
   const int32_t pid = Parentage(tid, header_pid);
   Thread& thread = threads_[tid];
   thread.pid = pid;
+  thread.supposed = pid != kNoPid;
   return thread;
 }
 
@@ -28,11 +33,16 @@ int32_t ProcessTable::Parentage(int32_t tid, int32_t header_pid) {
     agreed = agreed && (only == kNoPid || only == pid);
     only = pid;
   }
-  if (!cloning_.empty()) return agreed ? only : kNoPid;
+  const bool contradicted = header_pid != kNoPid && header_pid != only;
+  if (!cloning_.empty()) return agreed && !contradicted ? only : kNoPid;
   return kNoPid;
 }
 
-void ProcessTable::Exec(int32_t tid) { Find(tid).pid = tid; }
+void ProcessTable::Exec(int32_t tid) {
+  Thread& thread = Find(tid);
+  thread.pid = tid;
+  thread.supposed = false;
+}
 
 void ProcessTable::CloneEntered(int32_t tid, Thread& thread, std::string_view args, uint64_t line) {
   thread.pending = PendingCall::kClone;
@@ -51,6 +61,7 @@ void ProcessTable::CloneReturned(int32_t caller_pid, bool makes_thread, int64_t 
   const int32_t pid = makes_thread ? caller_pid : tid;
   const auto [found, made] = threads_.try_emplace(tid);
   found->second.pid = pid;
+  found->second.supposed = false;
   if (!makes_thread && made) dead_.erase(tid);
 }
 

@@ -23,12 +23,14 @@ enum class PendingCall : uint8_t { kNone, kSend, kRecv, kSocketPair, kClone };
 
 struct Thread {
   int32_t pid = kNoPid;
+  bool supposed = false;  // pid: from a clone that has not returned yet
   PendingCall pending = PendingCall::kNone;
   bool clones_thread = false;     // kClone: with CLONE_THREAD
   EventQueue::Ticket ticket = 0;  // kSend
   uint64_t inode = 0;             // kSend, kRecv: the port's receiving inode
   uint64_t peer = 0;              // kRecv
   bool skip = false;              // kSend, kRecv: no port
+  bool cut = false;               // kSend: the recorder cut its bytes
   bool dgram = false;             // kSocketPair
   uint64_t entry_line = 0;
   uint64_t damaged_before = 0;  // damaged lines when the call was entered

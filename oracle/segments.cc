@@ -31,7 +31,8 @@ void Checker::State::UseSegments(const Datagram& datagram) {
     if (!geometry) {
       findings_.Report(Rule::kShm8, datagram.where(),
                        absl::StrCat("announces a file of ", event.segment_bytes,
-                                    " bytes, expected ", kUnitGeometry.SegmentBytes()));
+                                    " bytes, expected ", kUnitGeometry.SegmentBytes()),
+                       Lost::kSegment);
     } else {
       if (datagram.process != nullptr)
         datagram.process->segment_chunk_bytes = geometry->chunk_bytes;

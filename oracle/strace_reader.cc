@@ -43,6 +43,18 @@ struct Socket {
   uint32_t zero_length = 0;  // datagrams of no bytes on their way
 };
 
+// CLONE_VM|CLONE_THREAD|...; whether a child is a thread hangs on them.
+bool CloneFlagsReadable(const StraceLine& line) {
+  if (!line.name.starts_with("clone")) return true;
+  size_t at = line.args.find("flags=");
+  if (at == std::string_view::npos) return false;
+  at += 6;
+  const size_t end = line.args.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_|0123456789x", at);
+  if (end == at) return false;
+  return end == std::string_view::npos ||
+         std::string_view(",} )/").find(line.args[end]) != std::string_view::npos;
+}
+
 // Could these be the first bytes of a port's datagram? Of sockets never seen to open.
 bool LooksLikeHeader(std::span<const uint8_t> bytes, uint64_t size) {
   constexpr int32_t kPidMax = 1 << 22;
@@ -61,6 +73,12 @@ class Reader {
 
   void OnLine(std::string_view text, const std::string& file, uint64_t number, int32_t file_tid,
               bool cut);
+  // The first line, which cannot be read as it stands.
+  void Lost(const std::string& file, std::string what) {
+    file_ = &file;
+    line_ = 1;
+    Damaged(std::move(what), 0);
+  }
   void Finish() { queue_.Flush(); }
   uint64_t calls_seen() const { return calls_seen_; }
   uint64_t sockets_named() const { return sockets_named_; }
@@ -82,6 +100,10 @@ class Reader {
   void OnCloseCall(const StraceLine& line);
   void OnGone(const StraceLine& line);
   void Die(int32_t tid);
+  int32_t ProcessId() {  // of the line's thread, which stands for it if that is not known
+    const int32_t pid = processes_.Find(tid_).pid;
+    return pid == kNoPid ? tid_ : pid;
+  }
   void AbandonPending(int32_t tid, Thread& thread);
   void Damaged(std::string what, uint64_t inode);
   void MeetTime(const StraceLine& line);
@@ -99,6 +121,7 @@ class Reader {
   MessageText message_;
   const std::string* file_ = nullptr;
   uint64_t line_ = 0;
+  bool unterminated_ = false;  // the line has no newline: it may have gone on
   int32_t tid_ = kNoPid;
   int32_t only_tid_ = kNoPid;  // of a recording without a pid column
   int64_t time_us_ = kNoTime;
@@ -158,6 +181,7 @@ void Reader::OnLine(std::string_view text, const std::string& file, uint64_t num
                     int32_t file_tid, bool cut) {
   file_ = &file;
   line_ = number;
+  unterminated_ = cut;
   if (text.ends_with('\r')) text.remove_suffix(1);
   if (text.empty()) return;
   const StraceLine line = SplitLine(text);
@@ -292,7 +316,8 @@ void Reader::OnSend(const StraceLine& line) {
   event.rights = message_.rights;
   event.iov = message_.iov;
   if (message_.fds > 0 && !file_bytes_.empty()) {
-    const auto file = file_bytes_.find(absl::HashOf(message_.first_fd));
+    const auto file =
+        file_bytes_.find(absl::HashOf(ProcessId(), message_.first_fd_number, message_.first_fd));
     if (file != file_bytes_.end()) event.segment_bytes = file->second;
   }
   const auto header = DecodeHeader(event.data);
@@ -303,6 +328,7 @@ void Reader::OnSend(const StraceLine& line) {
   thread.inode = inode;
   thread.skip = !IsPort(inode, event.data, assumed_size);
   thread.ticket = 0;
+  thread.cut = message_.cut;
   const bool unfinished = line.kind == LineKind::kUnfinished;
   if (unfinished) {
     thread.pending = PendingCall::kSend;
@@ -325,6 +351,15 @@ void Reader::FinishSend(Thread& thread, const ResultText& result) {
   Event* event = queue_.Find(thread.ticket);
   const EventQueue::Ticket ticket = std::exchange(thread.ticket, 0);
   if (event == nullptr) return;
+  if (!result.unknown && result.value >= 0 && !thread.cut &&
+      static_cast<uint64_t>(result.value) != event->size) {
+    const uint64_t given = event->size;
+    event->killed = true;
+    queue_.Settle(ticket, false);
+    return Damaged(absl::StrCat("sendmsg: given ", given,
+                                " bytes, expected that many or -1 returned, not ", result.value),
+                   thread.inode);
+  }
   const bool restarted = result.unknown && !result.errno_name.empty();
   if (result.unknown && !restarted) {
     event->killed = true;
@@ -372,7 +407,15 @@ void Reader::FinishRecv(const Thread& thread, Cursor& cursor) {
   if (!message_read || !cursor.Eat(", ") || !SkipValue(cursor) || !ParseResult(cursor, result)) {
     return Damaged("recvmsg: expected a message header {...}, flags and a result", thread.inode);
   }
-  if (!result.unknown && result.value >= 0) EmitRecv(thread, result.value);
+  if (result.unknown || result.value < 0) return;
+  const auto printed = static_cast<int64_t>(message_.bytes.size());
+  const bool too_few = printed < result.value && !message_.cut && !message_.truncated;
+  if (too_few || (unterminated_ && printed != result.value && !message_.cut)) {
+    return Damaged(
+        absl::StrCat("recvmsg: returned ", result.value, " bytes, but ", printed, " are printed"),
+        thread.inode);
+  }
+  EmitRecv(thread, result.value);
 }
 
 void Reader::EmitRecv(const Thread& thread, int64_t returned) {
@@ -458,14 +501,19 @@ void Reader::OnFtruncate(std::string_view args) {
   Cursor cursor(args);
   FdText fd;
   uint64_t bytes = 0;
-  if (!ParseFd(cursor, fd) || !cursor.Eat(", ") || !ParseUnsigned(cursor, bytes)) return;
+  const bool read = ParseFd(cursor, fd) && cursor.Eat(", ") && ParseUnsigned(cursor, bytes);
+  if (!read || (!cursor.Done() && *cursor.at != ')')) {
+    return Damaged("ftruncate: expected a descriptor and a size", 0);
+  }
   if (fd.description.empty()) return;
   if (file_bytes_.size() >= kFilesKept) file_bytes_.clear();
-  file_bytes_[absl::HashOf(fd.description)] = bytes;
+  // Names come back within a process; its descriptor tells which is meant.
+  file_bytes_[absl::HashOf(ProcessId(), fd.fd, fd.description)] = bytes;
 }
 
 void Reader::OnClone(const StraceLine& line) {
   Thread& thread = processes_.Find(tid_);
+  if (!CloneFlagsReadable(line)) return Damaged("clone: expected its flags", 0);
   if (line.kind == LineKind::kUnfinished) {
     processes_.CloneEntered(tid_, thread, line.args, line_);
     return;
@@ -587,6 +635,18 @@ class Joiner : public EventSink {
   size_t current_ = 0;
 };
 
+// strace pads the pid to a column; a first line with a narrower one lost its beginning,
+// and what is left of the pid names another process.
+bool BeginsInside(LineSource& lines) {
+  constexpr size_t kColumn = 6;
+  std::string_view first;
+  std::string_view second;
+  if (!lines.PeekTwo(first, second)) return false;
+  const StraceLine split = SplitLine(first);
+  return split.kind != LineKind::kNoise && (split.column < kColumn || split.time_us == kNoTime) &&
+         SplitLine(second).column >= kColumn;
+}
+
 absl::Status Verdict(const std::vector<StraceFile>& files, const Reader& reader) {
   const std::string& name = files.front().name;
   if (reader.lines_understood() == 0) {
@@ -618,6 +678,10 @@ absl::Status ReadStrace(std::vector<StraceFile> files, EventSink& sink, ReadLog&
   const std::string no_name;
   Reader reader(sink, log, false);
   std::string_view line;
+  if (BeginsInside(lines)) {
+    lines.Next(line);
+    reader.Lost(no_name, "line cut short at its beginning");
+  }
   while (lines.Next(line)) {
     const uint64_t number = lines.line_number();
     if ((number & (kProgressLines - 1)) == 0 && log.progress)

@@ -1,5 +1,6 @@
 #include "oracle/strace_text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -14,6 +15,13 @@ namespace {
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 bool IsNameChar(char c) { return IsDigit(c) || c == '_' || (c >= 'a' && c <= 'z'); }
+
+// strace escapes whatever cannot be printed.
+bool IsPrintable(char c) { return c >= ' ' && c <= '~'; }
+
+bool AllPrintable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), IsPrintable);
+}
 
 void SkipSpaces(Cursor& cursor) {
   while (cursor.at < cursor.end && *cursor.at == ' ') ++cursor.at;
@@ -66,8 +74,11 @@ bool ParsePrefix(Cursor& cursor, StraceLine& line) {
     if (!ParseUnsigned(ahead, number)) return false;
     if (ahead.at < ahead.end && *ahead.at == ' ') {
       if (number > INT32_MAX) return false;
+      const char* column = cursor.at;
       line.tid = static_cast<int32_t>(number);
       cursor = ahead;
+      SkipSpaces(cursor);
+      line.column = static_cast<size_t>(cursor.at - column);
     }
   }
   SkipSpaces(cursor);
@@ -286,6 +297,7 @@ bool ParseFd(Cursor& cursor, FdText& fd) {
     close = next;
   }
   fd.description = {cursor.at, static_cast<size_t>(close - cursor.at)};
+  if (!AllPrintable(fd.description)) return false;
   cursor.at = close + 1;
   cursor.Eat("(deleted)");
   return true;
@@ -293,17 +305,22 @@ bool ParseFd(Cursor& cursor, FdText& fd) {
 
 bool ParseString(Cursor& cursor, ByteBuffer& bytes, bool& cut) {
   if (!cursor.Eat('"')) return false;
-  while (true) {
-    if (cursor.Rest().starts_with("\\x")) DecodeHexRun(cursor, bytes);
-    if (cursor.Done()) return false;
-    const char c = *cursor.at++;
-    if (c == '"') break;
-    if (c != '\\') {
-      bytes.Push(static_cast<uint8_t>(c));
-    } else if (cursor.at < cursor.end && *cursor.at == 'x') {
-      return false;  // a hex run would have taken it
-    } else if (!DecodeEscape(cursor, bytes)) {
-      return false;
+  if (cursor.Rest().starts_with("\\x")) {
+    // All of a string is in hex, or nothing of it.
+    DecodeHexRun(cursor, bytes);
+    if (!cursor.Eat('"')) return false;
+  } else {
+    while (true) {
+      if (cursor.Done()) return false;
+      const char c = *cursor.at++;
+      if (c == '"') break;
+      if (c == '\\') {
+        if (!DecodeEscape(cursor, bytes)) return false;
+      } else if (!IsPrintable(c)) {
+        return false;
+      } else {
+        bytes.Push(static_cast<uint8_t>(c));
+      }
     }
   }
   if (cursor.Eat("...")) cut = true;
@@ -312,17 +329,15 @@ bool ParseString(Cursor& cursor, ByteBuffer& bytes, bool& cut) {
 
 bool SkipValue(Cursor& cursor) {
   int depth = 0;
-  const char* start = cursor.at;
+  bool quoted = false;
+  const char* const start = cursor.at;
   for (; cursor.at < cursor.end; ++cursor.at) {
     const char c = *cursor.at;
+    if (!IsPrintable(c)) return false;
     if (c == '"') {
-      for (++cursor.at; cursor.at < cursor.end && *cursor.at != '"'; ++cursor.at) {
-        if (*cursor.at == '\\') ++cursor.at;
-      }
-      if (cursor.at >= cursor.end) {
-        cursor.at = cursor.end;
-        return false;
-      }
+      quoted = !quoted;
+    } else if (quoted) {
+      if (c == '\\' && ++cursor.at == cursor.end) return false;
     } else if (c == '{' || c == '[' || c == '(') {
       ++depth;
     } else if (c == '}' || c == ']' || c == ')') {
@@ -332,7 +347,7 @@ bool SkipValue(Cursor& cursor) {
       break;
     }
   }
-  return depth == 0 && cursor.at != start;
+  return depth == 0 && !quoted && cursor.at != start;
 }
 
 void MessageText::Clear() {
@@ -375,19 +390,22 @@ bool ParseCredentials(Cursor& cursor, MessageText& message) {
   return cursor.Eat('}');
 }
 
+// The other fields of a struct, to its closing brace.
+bool SkipRest(Cursor& cursor) {
+  do {
+    if (!SkipValue(cursor)) return false;
+  } while (cursor.Eat(", "));
+  return cursor.Eat('}');
+}
+
 // {cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[10<...>]}
 bool ParseControlMessage(Cursor& cursor, MessageText& message) {
   constexpr uint64_t kControlHeaderBytes = 16;
   constexpr uint64_t kFdBytes = 4;
   uint64_t length = 0;
   if (!cursor.Eat("{cmsg_len=") || !ParseUnsigned(cursor, length)) return false;
-  if (!cursor.Eat(", cmsg_level=SOL_SOCKET, cmsg_type=")) {
-    while (cursor.at < cursor.end && *cursor.at != '}') {
-      if (!SkipValue(cursor)) return false;
-      if (!cursor.Eat(", ") && !cursor.Eat(',')) break;
-    }
-    return cursor.Eat('}');
-  }
+  if (!cursor.Eat(", cmsg_level=")) return false;
+  if (!cursor.Eat("SOL_SOCKET, cmsg_type=")) return SkipRest(cursor);
   if (cursor.Eat("SCM_RIGHTS")) {
     ++message.rights;
     const uint64_t data = length > kControlHeaderBytes ? length - kControlHeaderBytes : 0;
@@ -396,7 +414,10 @@ bool ParseControlMessage(Cursor& cursor, MessageText& message) {
       while (cursor.at < cursor.end && *cursor.at != ']') {
         FdText fd;
         if (!ParseFd(cursor, fd) && !cursor.Eat("...")) return false;
-        if (message.first_fd.empty()) message.first_fd = fd.description;
+        if (message.first_fd.empty()) {
+          message.first_fd = fd.description;
+          message.first_fd_number = fd.fd;
+        }
         cursor.Eat(", ");
       }
       if (!cursor.Eat(']')) return false;
@@ -404,10 +425,7 @@ bool ParseControlMessage(Cursor& cursor, MessageText& message) {
   } else if (cursor.Eat("SCM_CREDENTIALS")) {
     if (cursor.Eat(", cmsg_data=") && !ParseCredentials(cursor, message)) return false;
   } else {
-    while (cursor.at < cursor.end && *cursor.at != '}') {
-      if (!SkipValue(cursor)) return false;
-      if (!cursor.Eat(", ")) break;
-    }
+    return SkipRest(cursor);
   }
   return cursor.Eat('}');
 }
@@ -426,7 +444,8 @@ bool ParseFlags(Cursor& cursor, MessageText& message) {
   const char* start = cursor.at;
   if (!SkipValue(cursor)) return false;
   const std::string_view flags(start, static_cast<size_t>(cursor.at - start));
-  if (flags.size() < 9) return true;
+  if (flags == "0") return true;
+  if (!flags.starts_with("MSG_") && !flags.starts_with("0x")) return false;
   message.ctrl_truncated = flags.find("MSG_CTRUNC") != std::string_view::npos;
   message.truncated = flags.find("MSG_TRUNC") != std::string_view::npos;
   return true;
@@ -443,8 +462,10 @@ bool ParseMessage(Cursor& cursor, MessageText& message) {
       if (!ParseControl(cursor, message)) return false;
     } else if (cursor.Eat("msg_flags=")) {
       if (!ParseFlags(cursor, message)) return false;
-    } else if (!SkipValue(cursor)) {
-      return false;
+    } else {
+      const bool known = cursor.Eat("msg_name=") || cursor.Eat("msg_namelen=") ||
+                         cursor.Eat("msg_iovlen=") || cursor.Eat("msg_controllen=");
+      if (!known || !SkipValue(cursor)) return false;
     }
     if (cursor.Eat('}')) return true;
     if (!cursor.Eat(", ")) return false;
@@ -457,15 +478,19 @@ bool ParseResult(Cursor& cursor, ResultText& result) {
   if (!cursor.Eat("= ")) return false;
   if (cursor.Eat('?')) {
     result.unknown = true;
-    return true;
+    if (cursor.Eat(" E")) result.errno_name = "EINTR";  // to be restarted: nothing went
+    return cursor.Done() || *cursor.at == ' ' || !result.errno_name.empty();
   }
   if (!ParseSigned(cursor, result.value)) return false;
-  if (result.value == -1 && cursor.Eat(' ')) {
+  if (!cursor.Done() && *cursor.at != ' ' && *cursor.at != '<') return false;
+  if (result.value == -1) {
+    if (!cursor.Eat(' ')) return false;
     const char* name = cursor.at;
     while (cursor.at < cursor.end &&
            ((*cursor.at >= 'A' && *cursor.at <= 'Z') || IsDigit(*cursor.at)))
       ++cursor.at;
     result.errno_name = {name, static_cast<size_t>(cursor.at - name)};
+    if (!result.errno_name.starts_with('E')) return false;
   }
   return true;
 }

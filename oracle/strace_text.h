@@ -36,6 +36,7 @@ struct StraceLine {
   int32_t tid = kNoPid;
   int64_t time_us = kNoTime;
   bool clock_of_day = false;  // time_us counts from midnight
+  size_t column = 0;          // width of the pid column, spaces included; 0 there is none
   std::string_view name;
   std::string_view args;  // behind the '(' or the "resumed>"
 };
@@ -106,6 +107,7 @@ struct MessageText {
   uint32_t fds = 0;
   int32_t cred_pid = kNoPid;
   std::string_view first_fd;  // description of the first descriptor passed
+  int64_t first_fd_number = -1;
   bool truncated = false;
   bool ctrl_truncated = false;
   void Clear();

@@ -242,7 +242,8 @@ void Checker::State::JudgeTurn(const Datagram& datagram, Assembly& assembly) {
   if (assembly.overtaken_by) {
     findings_.Report(Rule::kSnd5, assembly.overtaken_by->AsWhere(),
                      absl::StrCat("goes on after its share of ", port.max_share,
-                                  " bytes, before stream ", assembly.stream, ", which waits"));
+                                  " bytes, before stream ", assembly.stream, ", which waits"),
+                     Lost::kFragment, assembly.key);
     assembly.overtaken_by.reset();
   }
   Unlink(port, assembly);
@@ -261,7 +262,8 @@ void Checker::State::JudgeTurn(const Datagram& datagram, Assembly& assembly) {
   assembly.share += datagram.event->size;
   if (assembly.share >= port.max_share) {
     assembly.share = 0;
-    assembly.rotated_sequence = datagram.sequence;
+    // Of a message begun before the trace the share is not known.
+    if (assembly.counted) assembly.rotated_sequence = datagram.sequence;
   }
 }
 

@@ -44,9 +44,10 @@ void Arrival::Arrived(const WireDatagram& datagram) {
   wire.credentials_pid = credentials_ ? datagram.pid : 0;
   Outcome outcome;
   receiver_.Receive(wire, outcome);
-  for (const std::string_view rule : outcome.refused) {
+  if (!outcome.refused.empty()) {
     const auto decoded = DecodeHeader(Bytes(datagram.bytes), ByteOrder::kLittle);
-    Check(false, *FindRule(rule), decoded->header.reply_port - 1u, "a datagram was refused");
+    Check(false, *FindRule(outcome.refused), decoded->header.reply_port - 1u,
+          "a datagram was refused");
   }
   for (const std::string_view rule : outcome.discarded) {
     Check(false, *FindRule(rule), 0, "an assembly was discarded");
@@ -69,10 +70,10 @@ void Arrival::HungUp() {
 
 void Arrival::Take(uint8_t sender, const Outcome& outcome) {
   fds_ended_.insert(fds_ended_.end(), outcome.closed.begin(), outcome.closed.end());
-  for (const Message& message : outcome.delivered) {
-    fds_ended_.insert(fds_ended_.end(), message.fds.begin(), message.fds.end());
-    Delivered(sender, message);
-  }
+  if (!outcome.delivered) return;
+  const std::vector<int>& fds = outcome.message.fds;
+  fds_ended_.insert(fds_ended_.end(), fds.begin(), fds.end());
+  Delivered(sender, outcome.message);
 }
 
 void Arrival::Delivered(uint8_t sender, const Message& message) {

@@ -74,8 +74,9 @@ TEST(ControlProp, EveryReceivedDescriptorIsAdoptedOrClosedExactlyOnce) {
           << profile.newest << " " << given.bytes << " bytes " << given.fds << " fds: " << of_core
           << "but " << of_model;
       std::vector<int> ends = of_core.closed;
-      for (const Message& message : of_core.delivered) {
-        ends.insert(ends.end(), message.fds.begin(), message.fds.end());
+      if (of_core.delivered) {
+        const std::vector<int>& fds = of_core.message.fds;
+        ends.insert(ends.end(), fds.begin(), fds.end());
       }
       ASSERT_EQ(ends.size(), given.fds);
       for (uint32_t i = 0; i < given.fds; ++i) ASSERT_EQ(ends[i], first_fd + static_cast<int>(i));

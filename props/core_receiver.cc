@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <optional>
 #include <span>
-#include <utility>
 
 namespace portproof {
 namespace {
@@ -60,7 +59,7 @@ void CoreReceiver::Receive(const Wire& wire, Outcome& outcome) {
   Admission admission = Admit(received, header, receiver_);
   if (!header) {
     Require(admission.refused.has_value() && admission.fds == Fate::kClose);
-    outcome.refused.push_back(Id(*admission.refused));
+    outcome.refused = Id(*admission.refused);
     outcome.closed.insert(outcome.closed.end(), wire.fds.begin(), wire.fds.end());
     return;
   }
@@ -103,9 +102,11 @@ CoreReceiver::Slot& CoreReceiver::SlotOf(const Action& action, bool used) {
   return slot;
 }
 
-Message MessageOf(const Header& header) {
-  Require(!header.nf && !header.mf);
-  Message message;
+// Only one message comes of an event.
+Message& MessageOf(const Header& header, Outcome& outcome) {
+  Require(!header.nf && !header.mf && !outcome.delivered);
+  outcome.delivered = true;
+  Message& message = outcome.message;
   message.stream = header.stream;
   message.pid = header.pid;
   message.reply_port = header.reply_port;
@@ -118,12 +119,11 @@ void CoreReceiver::PerformOne(const Action& action, const Wire& wire, Outcome& o
   const bool shared = wire.bytes.size() > 12 && wire.bytes[12] != 0;
   switch (action.kind) {
     case Action::Kind::kDeliver: {
-      Message message = MessageOf(action.header);
-      message.payload = wire.bytes.substr(kHeaderBytes);
+      Message& message = MessageOf(action.header, outcome);
+      message.payload.assign(wire.bytes, kHeaderBytes);
       message.kinds.assign(message.payload.size(), shared ? 's' : 'p');
       message.fds = wire.fds;
       Require(action.payload_bytes == message.payload.size());
-      outcome.delivered.push_back(std::move(message));
       return;
     }
     case Action::Kind::kOpen: {
@@ -139,17 +139,16 @@ void CoreReceiver::PerformOne(const Action& action, const Wire& wire, Outcome& o
     case Action::Kind::kFinish: {
       Slot& slot = SlotOf(action, true);
       Store(action, wire, slot);
-      Message message = MessageOf(action.header);
-      for (const Buffer& buffer : slot.buffers) message.payload += buffer.bytes;
+      Message& message = MessageOf(action.header, outcome);
+      message.payload = slot.payload;
       message.kinds = slot.kinds;
       message.fds = slot.fds;
       Require(action.payload_bytes == message.payload.size());
-      outcome.delivered.push_back(std::move(message));
       Free(slot);
       return;
     }
     case Action::Kind::kRefuse:
-      outcome.refused.push_back(Id(action.rule.value()));
+      outcome.refused = Id(action.rule.value());
       outcome.closed.insert(outcome.closed.end(), wire.fds.begin(), wire.fds.end());
       return;
     case Action::Kind::kDiscard: {
@@ -165,40 +164,37 @@ void CoreReceiver::PerformOne(const Action& action, const Wire& wire, Outcome& o
 void CoreReceiver::Store(const Action& action, const Wire& wire, Slot& slot) {
   const std::string_view payload = std::string_view(wire.bytes).substr(kHeaderBytes);
   const char kind = wire.bytes[12] != 0 ? 's' : 'p';
-  bool is_new = true;
+  uint64_t memory_bytes = 0;
   switch (action.storage) {
     case Storage::kNone:
       Require(payload.empty());
       return;
     case Storage::kKeep:
-      slot.buffers.push_back({buffer_bytes_, std::string(payload)});
+    case Storage::kSlab:
+      slot.last_capacity = action.storage == Storage::kKeep ? buffer_bytes_ : action.slab_bytes;
+      slot.last_bytes = 0;
+      memory_bytes = slot.last_capacity + kChainEntryBytes;
       break;
     case Storage::kTail:
-      Require(!slot.buffers.empty());
-      is_new = slot.kinds.back() != kind;
-      slot.buffers.back().bytes += payload;
-      break;
-    case Storage::kSlab:
-      slot.buffers.push_back({action.slab_bytes, std::string(payload)});
+      Require(!slot.kinds.empty());
+      if (slot.kinds.back() != kind) memory_bytes = kChainEntryBytes;
       break;
   }
-  Require(slot.buffers.back().bytes.size() <= slot.buffers.back().capacity);
-  if (action.storage != Storage::kTail) chain_bytes_ += slot.buffers.back().capacity;
-  if (is_new) {
-    slot.entries += 1;
-    chain_bytes_ += kChainEntryBytes;
-  }
+  slot.last_bytes += static_cast<uint32_t>(payload.size());
+  Require(slot.last_bytes <= slot.last_capacity);
+  slot.payload += payload;
   slot.kinds.append(payload.size(), kind);
+  slot.memory_bytes += memory_bytes;
+  chain_bytes_ += memory_bytes;
 }
 
 void CoreReceiver::Free(Slot& slot) {
-  for (const Buffer& buffer : slot.buffers) chain_bytes_ -= buffer.capacity;
-  chain_bytes_ -= uint64_t{slot.entries} * kChainEntryBytes;
+  chain_bytes_ -= slot.memory_bytes;
   slot.used = false;
   slot.fds.clear();
-  slot.buffers.clear();
+  slot.payload.clear();
   slot.kinds.clear();
-  slot.entries = 0;
+  slot.memory_bytes = 0;
 }
 
 }  // namespace portproof

@@ -36,16 +36,15 @@ class CoreReceiver {
   const Actions& actions() const { return actions_; }
 
  private:
-  struct Buffer {
-    uint32_t capacity;
-    std::string bytes;
-  };
+  // A chain of buffers, joined; of the buffers themselves only what FRG-8 counts.
   struct Slot {
     bool used = false;
     std::vector<int> fds;
-    std::vector<Buffer> buffers;
+    std::string payload;
     std::string kinds;
-    uint32_t entries = 0;  // stretches of one kind in one buffer
+    uint32_t last_capacity = 0;  // of the newest buffer
+    uint32_t last_bytes = 0;
+    uint64_t memory_bytes = 0;  // buffers, and stretches of one kind in one buffer
   };
 
   bool ReferencesAreGood(std::string_view payload, bool tracking, Rule& rule);

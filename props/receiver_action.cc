@@ -54,9 +54,9 @@ void ReceiverActionReader::MakePayload(std::span<const uint8_t> code, Wire& wire
     MakeReferences(content, payload_bytes, wire);
     return;
   }
-  for (size_t i = 0; i < payload_bytes; ++i) {
-    wire.bytes.push_back(static_cast<char>(content * 16 + i + static_cast<size_t>(next_fd_)));
-  }
+  const size_t begin = wire.bytes.size();
+  wire.bytes.append(payload_bytes, static_cast<char>(content * 16));
+  for (size_t i = 0; i < payload_bytes; i += 7) wire.bytes[begin + i] = static_cast<char>(i);
 }
 
 bool ReceiverActionReader::Next(ReceiverAction& action) {

@@ -1,7 +1,5 @@
 #include "props/reference_model.h"
 
-#include <utility>
-
 namespace portproof {
 namespace {
 
@@ -37,17 +35,15 @@ const char* CheckReferences(const Wire& wire, bool tracking) {
   return nullptr;
 }
 
-Message Parse(const Wire& wire) {
-  Message message;
+void Parse(const Wire& wire, Message& message) {
   message.stream = Number(wire.bytes, 0, 4);
   message.pid = static_cast<int32_t>(Number(wire.bytes, 4, 4));
   message.reply_port = static_cast<uint16_t>(Number(wire.bytes, 8, 2));
   message.type = static_cast<uint8_t>(wire.bytes[10]);
   message.last = wire.bytes[11] != 0;
-  message.payload = wire.bytes.substr(16);
-  message.kinds = std::string(message.payload.size(), wire.bytes[12] != 0 ? 's' : 'p');
+  message.payload.assign(wire.bytes, 16);
+  message.kinds.assign(message.payload.size(), wire.bytes[12] != 0 ? 's' : 'p');
   message.fds = wire.fds;
-  return message;
 }
 
 }  // namespace
@@ -82,13 +78,13 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   const bool has_header = wire.bytes.size() >= 16;
   if (wire.control_truncated && !has_header) return "RCV-1";
   if (!has_header) return "HDR-1";
-  Message message = Parse(wire);
-  const int32_t sender = wire.credentials_pid != 0 ? wire.credentials_pid : message.pid;
-  const int found = Find(sender, message.stream);
+  Parse(wire, now_);
+  const int32_t sender = wire.credentials_pid != 0 ? wire.credentials_pid : now_.pid;
+  const int found = Find(sender, now_.stream);
   const char* discards = nullptr;
   if (wire.control_truncated || wire.truncated || wire.bytes.size() > port_.max_size + 16) {
     discards = "RCV-1";
-  } else if (message.type >= port_.type_count) {
+  } else if (now_.type >= port_.type_count) {
     return "HDR-4";
   } else if (wire.bytes[13] != 0 && !wire.fds.empty()) {
     return "FDS-1";
@@ -102,50 +98,51 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   const bool later = wire.bytes[13] != 0;
   const bool more = wire.bytes[14] != 0;
   if (!later && !more) {
-    outcome.delivered.push_back(std::move(message));
+    outcome.delivered = true;
+    outcome.message = now_;
     return nullptr;
   }
   if (!port_.takes_fragments) return "FRG-10";
-  if (!later) return found >= 0 ? "FRG-1" : Begin(std::move(message), sender);
+  if (!later) return found >= 0 ? "FRG-1" : Begin(sender);
   if (found < 0) return "FRG-2";
-  return Continue(static_cast<size_t>(found), message, more, outcome);
+  return Continue(static_cast<size_t>(found), more, outcome);
 }
 
-const char* ReferenceModel::Begin(Message message, int32_t sender) {
+const char* ReferenceModel::Begin(int32_t sender) {
   size_t of_sender = 0;
   for (const Open& open : open_) {
-    if (port_.key_has_sender ? open.sender == sender : open.message.pid == message.pid) {
+    if (port_.key_has_sender ? open.sender == sender : open.message.pid == now_.pid) {
       ++of_sender;
     }
   }
-  const size_t size = message.payload.size();
+  const size_t size = now_.payload.size();
   if (of_sender + 1 > port_.open_per_sender || open_.size() + 1 > port_.open ||
       size > port_.assembly_bytes || bytes() + size > port_.bytes) {
     return "FRG-8";
   }
-  open_.push_back(Open{sender, std::move(message)});
+  open_.push_back(Open{sender, now_});
   return nullptr;
 }
 
-const char* ReferenceModel::Continue(size_t index, const Message& message, bool more,
-                                     Outcome& outcome) {
+const char* ReferenceModel::Continue(size_t index, bool more, Outcome& outcome) {
   Message& open = open_[index].message;
   const char* discards = nullptr;
-  if (message.type != open.type) {
+  if (now_.type != open.type) {
     discards = "FRG-3";
-  } else if (open.payload.size() + message.payload.size() > port_.assembly_bytes ||
-             bytes() + message.payload.size() > port_.bytes) {
+  } else if (open.payload.size() + now_.payload.size() > port_.assembly_bytes ||
+             bytes() + now_.payload.size() > port_.bytes) {
     discards = "FRG-8";
   }
   if (discards != nullptr) {
     Discard(static_cast<int>(index), discards, outcome);
     return discards;
   }
-  open.last = open.last || message.last;
-  open.payload += message.payload;
-  open.kinds += message.kinds;
+  open.last = open.last || now_.last;
+  open.payload += now_.payload;
+  open.kinds += now_.kinds;
   if (more) return nullptr;
-  outcome.delivered.push_back(std::move(open));
+  outcome.delivered = true;
+  outcome.message = open;
   open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
   return nullptr;
 }
@@ -154,7 +151,7 @@ void ReferenceModel::Receive(const Wire& wire, Outcome& outcome) {
   outcome.Clear();
   const char* rule = Check(wire, outcome);
   if (rule == nullptr) return;
-  outcome.refused.push_back(rule);
+  outcome.refused = rule;
   for (const int fd : wire.fds) outcome.closed.push_back(fd);
 }
 

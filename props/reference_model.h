@@ -34,14 +34,15 @@ class ReferenceModel {
   };
 
   const char* Check(const Wire& wire, Outcome& outcome);
-  const char* Begin(Message message, int32_t sender);
-  const char* Continue(size_t index, const Message& message, bool more, Outcome& outcome);
+  const char* Begin(int32_t sender);
+  const char* Continue(size_t index, bool more, Outcome& outcome);
   bool IsKeyOf(const Open& open, int32_t sender, uint32_t stream) const;
   int Find(int32_t sender, uint32_t stream) const;
   void Discard(int index, const char* rule, Outcome& outcome);
 
   Port port_;
   std::vector<Open> open_;
+  Message now_;  // the datagram looked at
 };
 
 }  // namespace portproof

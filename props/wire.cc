@@ -9,6 +9,7 @@ bool SameOutcome(const Outcome& a, const Outcome& b) {
       a.closed.size() != b.closed.size()) {
     return false;
   }
+  if (a.delivered && a.message != b.message) return false;
   return std::is_permutation(a.closed.begin(), a.closed.end(), b.closed.begin());
 }
 
@@ -22,8 +23,8 @@ std::ostream& operator<<(std::ostream& out, const Message& message) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
-  for (const Message& message : outcome.delivered) out << message << "; ";
-  for (const std::string_view rule : outcome.refused) out << "refused " << rule << "; ";
+  if (outcome.delivered) out << outcome.message << "; ";
+  if (!outcome.refused.empty()) out << "refused " << outcome.refused << "; ";
   for (const std::string_view rule : outcome.discarded) out << "discarded " << rule << "; ";
   for (const int fd : outcome.closed) out << "closed " << fd << "; ";
   return out;

@@ -39,15 +39,17 @@ struct Message {
   friend bool operator==(const Message&, const Message&) = default;
 };
 
+// Cleared and reused: a fuzzer sees too many of them to allocate for each.
 struct Outcome {
-  std::vector<Message> delivered;
-  std::vector<std::string_view> refused;    // rules
+  bool delivered = false;
+  Message message;                          // where delivered
+  std::string_view refused;                 // the rule, or empty
   std::vector<std::string_view> discarded;  // rules, one for each assembly
   std::vector<int> closed;                  // descriptors, in any order
 
   void Clear() {
-    delivered.clear();
-    refused.clear();
+    delivered = false;
+    refused = {};
     discarded.clear();
     closed.clear();
   }

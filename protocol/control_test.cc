@@ -132,7 +132,9 @@ TEST_F(Control, FDS_2_AllowsOneTo118AndTwoFrom119) {
     for (uint32_t fds = 0; fds <= kKernelFdsMax; ++fds) {
       Fds(fds);
       EXPECT_EQ(RefusedBy().has_value(), fds > (profile.queues ? 2U : 1U)) << profile.newest;
-      if (RefusedBy()) EXPECT_EQ(RefusedBy(), Rule::kFds2);
+      if (RefusedBy()) {
+        EXPECT_EQ(RefusedBy(), Rule::kFds2);
+      }
     }
   }
 }

@@ -202,7 +202,9 @@ TEST(Profile, TypesAreFoundByNumberAndBack) {
     for (int number = 0; number < 256; ++number) {
       const auto type = TypeOf(profile, static_cast<uint8_t>(number));
       ASSERT_EQ(type.has_value(), static_cast<size_t>(number) < profile.types.size());
-      if (type) EXPECT_EQ(NumberOf(profile, *type), number) << profile.newest;
+      if (type) {
+        EXPECT_EQ(NumberOf(profile, *type), number) << profile.newest;
+      }
     }
   }
   EXPECT_EQ(NumberOf(Of("unit-1.35.0"), Type::kStartWorker), 2);

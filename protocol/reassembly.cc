@@ -23,7 +23,7 @@ void Refuse(Rule rule, uint32_t payload_bytes, Actions& actions) {
 }
 
 // What the sender of an accepted fragment broke, if anything.
-std::optional<Rule> BrokenBy(const Datagram& datagram, const Reassembly::Assembly& assembly) {
+std::optional<Rule> BrokenBy(const Datagram& datagram, const Assembly& assembly) {
   const Header& header = datagram.header;
   const bool repeats = header.pid == assembly.pid && header.reply_port == assembly.reply_port &&
                        (header.last || !assembly.last);
@@ -32,7 +32,7 @@ std::optional<Rule> BrokenBy(const Datagram& datagram, const Reassembly::Assembl
   return std::nullopt;
 }
 
-Header MessageHeader(uint32_t stream, const Reassembly::Assembly& assembly) {
+Header MessageHeader(uint32_t stream, const Assembly& assembly) {
   Header header;
   header.stream = stream;
   header.pid = assembly.pid;
@@ -52,28 +52,25 @@ ReassemblyConfig ConfigFor(const Profile& profile, uint32_t max_size) {
   return config;
 }
 
-Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config) {
-  static_assert(sizeof(Table::value_type) == 32);
-}
+Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config) {}
 
 uint32_t Reassembly::OpenOf(int32_t sender) const {
-  const auto found = open_by_sender_.find(sender);
-  return found == open_by_sender_.end() ? 0 : found->second;
+  const Sender* found = senders_.Find(sender);
+  return found == nullptr ? 0 : found->open;
 }
 
-const Reassembly::Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
-  const auto found = table_.find(KeyOf(sender, stream));
-  return found == table_.end() ? nullptr : &found->second;
+const Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
+  const Entry* entry = table_.Find(KeyOf(sender, stream));
+  return entry == nullptr ? nullptr : &entry->assembly;
 }
 
 size_t Reassembly::MemoryBytes() const {
-  return sizeof(Reassembly) + table_.capacity() * (sizeof(Table::value_type) + 1) +
-         open_by_sender_.capacity() * (sizeof(std::pair<int32_t, uint32_t>) + 1) +
+  return sizeof(Reassembly) + table_.MemoryBytes() + senders_.MemoryBytes() +
          free_slots_.capacity() * sizeof(uint32_t);
 }
 
 void Reassembly::Reserve(size_t open) {
-  table_.reserve(open);
+  table_.Reserve(open);
   free_slots_.reserve(open);
 }
 
@@ -87,38 +84,36 @@ void Reassembly::StepFragment(const Datagram& datagram, Actions& actions) {
     Open(datagram, key, actions);
     return;
   }
-  const auto found = table_.find(key);
-  if (found == table_.end()) {
+  Entry* entry = table_.Find(key);
+  if (entry == nullptr) {
     Refuse(kFrg2, datagram.payload_bytes, actions);
     return;
   }
-  Continue(datagram, found, actions);
+  Continue(datagram, *entry, actions);
 }
 
 void Reassembly::Open(const Datagram& datagram, uint64_t key, Actions& actions) {
   const ReassemblyLimits& limits = config_.limits;
   const uint32_t bytes = datagram.payload_bytes;
-  table_.prefetch(key);
   const int32_t owner = config_.key_has_sender ? datagram.sender : datagram.header.pid;
-  const auto count = open_by_sender_.try_emplace(owner, 0).first;
-  const bool fits = table_.size() < limits.open && count->second < limits.open_per_sender &&
+  Sender& sender = senders_.Place(owner);
+  const bool fits = table_.size() < limits.open && sender.open < limits.open_per_sender &&
                     bytes <= limits.assembly_bytes && bytes <= limits.bytes - bytes_;
-  const auto [found, is_new] = fits ? table_.try_emplace(key) : std::pair(table_.find(key), false);
-  if (!is_new) {
-    Refuse(found != table_.end() ? kFrg1 : kFrg8, bytes, actions);
-    if (count->second == 0) open_by_sender_.erase(count);
+  Entry* entry = fits ? &table_.Place(key) : table_.Find(key);
+  if (!fits || !entry->IsFree()) {
+    Refuse(entry != nullptr ? kFrg1 : kFrg8, bytes, actions);
     return;
   }
-  Assembly& assembly = found->second;
-  Begin(datagram, assembly);
-  ++count->second;
+  Begin(datagram, entry->assembly);
+  table_.Placed();
+  if (++sender.open == 1) senders_.Placed();
   bytes_ += bytes;
   Action& action = actions.emplace_back();
   action.kind = Kind::kOpen;
-  action.slot = assembly.slot;
+  action.slot = entry->assembly.slot;
   action.payload_bytes = bytes;
   if (bytes == 0) action.rule = kFrg7;
-  Place(bytes, assembly.room, action);
+  Place(bytes, entry->assembly.room, action);
 }
 
 void Reassembly::Begin(const Datagram& datagram, Assembly& assembly) {
@@ -129,6 +124,7 @@ void Reassembly::Begin(const Datagram& datagram, Assembly& assembly) {
   assembly.mmap = datagram.header.mmap;
   assembly.bytes = datagram.payload_bytes;
   assembly.fragments = 1;
+  assembly.room = 0;
   if (free_slots_.empty()) {
     assembly.slot = next_slot_++;
   } else {
@@ -137,19 +133,19 @@ void Reassembly::Begin(const Datagram& datagram, Assembly& assembly) {
   }
 }
 
-void Reassembly::Continue(const Datagram& datagram, Table::iterator found, Actions& actions) {
-  Assembly& assembly = found->second;
+void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actions) {
+  Assembly& assembly = entry.assembly;
   const Header& header = datagram.header;
   const uint32_t bytes = datagram.payload_bytes;
   if (header.type != assembly.type) {
     Refuse(kFrg3, bytes, actions);
-    Discard(found, kFrg3, actions);
+    Discard(entry, kFrg3, actions);
     return;
   }
   if (bytes > config_.limits.assembly_bytes - assembly.bytes ||
       bytes > config_.limits.bytes - bytes_) {
     Refuse(kFrg8, bytes, actions);
-    Discard(found, kFrg8, actions);
+    Discard(entry, kFrg8, actions);
     return;
   }
   Action& action = actions.emplace_back();
@@ -171,7 +167,7 @@ void Reassembly::Continue(const Datagram& datagram, Table::iterator found, Actio
   action.fragments = assembly.fragments;
   action.payload_bytes = assembly.bytes;
   action.header = MessageHeader(header.stream, assembly);
-  Erase(found);
+  Erase(entry);
 }
 
 void Reassembly::Place(uint32_t payload_bytes, uint32_t& room, Action& action) const {
@@ -190,64 +186,76 @@ void Reassembly::Place(uint32_t payload_bytes, uint32_t& room, Action& action) c
   }
 }
 
-void Reassembly::Discard(Table::iterator found, Rule rule, Actions& actions) {
+void Reassembly::Discard(Entry& entry, Rule rule, Actions& actions) {
   Action& action = actions.emplace_back();
   action.kind = Kind::kDiscard;
   action.rule = rule;
-  action.slot = found->second.slot;
-  action.fragments = found->second.fragments;
-  action.payload_bytes = found->second.bytes;
-  Erase(found);
+  action.slot = entry.assembly.slot;
+  action.fragments = entry.assembly.fragments;
+  action.payload_bytes = entry.assembly.bytes;
+  Erase(entry);
 }
 
-void Reassembly::Erase(Table::iterator found) {
-  const Assembly& assembly = found->second;
-  const auto owner = open_by_sender_.find(OwnerOf(found->first, assembly));
-  if (--owner->second == 0) open_by_sender_.erase(owner);
+void Reassembly::Erase(Entry& entry) {
+  const Assembly& assembly = entry.assembly;
+  Sender& sender = senders_.Place(OwnerOf(entry));
+  assert(sender.open > 0);
+  if (sender.open == 1) {
+    senders_.Close(sender);
+  } else {
+    --sender.open;
+  }
   bytes_ -= assembly.bytes;
   free_slots_.push_back(assembly.slot);
-  table_.erase(found);
+  table_.Close(entry);
 }
 
 // In the order of their slots: the table's own order differs from run to run.
-void Reassembly::DiscardSlots(std::vector<uint64_t>& keys, Actions& actions) {
-  const auto slot = [this](uint64_t key) { return table_.find(key)->second.slot; };
-  std::sort(keys.begin(), keys.end(),
-            [&slot](uint64_t a, uint64_t b) { return slot(a) < slot(b); });
-  for (const uint64_t key : keys) Discard(table_.find(key), kFrg9, actions);
+template <typename Wanted>
+void Reassembly::DiscardAll(Wanted wanted, Actions& actions) {
+  std::vector<std::pair<uint32_t, uint64_t>> slots_and_keys;
+  table_.ForEach([&](const Entry& entry) {
+    if (wanted(entry)) slots_and_keys.emplace_back(entry.assembly.slot, entry.key);
+  });
+  std::sort(slots_and_keys.begin(), slots_and_keys.end());
+  for (const auto& [slot, key] : slots_and_keys) Discard(*table_.Find(key), kFrg9, actions);
 }
 
 void Step(Reassembly& state, const Refused& refused, Actions& actions) {
   actions.clear();
   Refuse(refused.rule, 0, actions);
   if (!Discards(refused.rule)) return;
-  const auto found = state.table_.find(state.KeyOf(refused.sender, refused.stream));
-  if (found != state.table_.end()) state.Discard(found, refused.rule, actions);
+  Reassembly::Entry* entry = state.table_.Find(state.KeyOf(refused.sender, refused.stream));
+  if (entry != nullptr) state.Discard(*entry, refused.rule, actions);
 }
 
 void Step(Reassembly& state, const SenderDied& died, Actions& actions) {
   actions.clear();
   if (state.OpenOf(died.sender) == 0) return;
-  std::vector<uint64_t> keys;
-  for (const auto& [key, assembly] : state.table_) {
-    if (state.OwnerOf(key, assembly) == died.sender) keys.push_back(key);
-  }
-  state.DiscardSlots(keys, actions);
+  state.DiscardAll(
+      [&](const Reassembly::Entry& entry) { return state.OwnerOf(entry) == died.sender; }, actions);
 }
 
 void Step(Reassembly& state, const Closed&, Actions& actions) {
   actions.clear();
-  std::vector<uint64_t> keys;
-  for (const auto& [key, assembly] : state.table_) keys.push_back(key);
-  state.DiscardSlots(keys, actions);
+  state.DiscardAll([](const Reassembly::Entry&) { return true; }, actions);
 }
 
 void Step(Reassembly& state, const Event& event, Actions& actions) {
   std::visit([&](const auto& one) { Step(state, one, actions); }, event);
 }
 
+// For each assembly allowed: a table entry and a counter in tables up to four times
+// too large, a slot, a slab and the first stretches. For each byte of payload:
+//   - 4 of capacity. A buffer holds at least half of what it could, or together with
+//     the next one more than it could alone.
+//   - 4 for stretches. A plain byte and a reference of twelve in turn begin two of them
+//     for 13 bytes; two buffers in a row hold more than a slab of the smallest.
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits) {
-  return 1024 + uint64_t{256} * limits.open + 8 * limits.bytes;
+  constexpr uint64_t kAssemblyBytes = 4 * sizeof(Reassembly::Entry) +
+                                      4 * sizeof(Reassembly::Sender) + 2 * sizeof(uint32_t) +
+                                      kSlabBytesMin + 2 * kChainEntryBytes;
+  return 1024 + kAssemblyBytes * limits.open + 8 * limits.bytes;
 }
 
 }  // namespace portproof

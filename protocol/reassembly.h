@@ -17,7 +17,7 @@
 //   returns   Step clears and fills `actions`, in the order to perform them. A
 //             refused datagram changes nothing, but that FRG-3, FRG-8, RCV-1 and a
 //             bad reference discard the open assembly of its key (RCV-5).
-//   holds     one table entry of 32 bytes for each open assembly, one counter for
+//   holds     a table entry of 32 bytes for each open assembly, a counter for
 //             each sender that has one. No payload, no descriptor. In the steady
 //             state nothing is allocated. MemoryBytesMax states FRG-8's function.
 //   rules     FRG-1 ... FRG-10, RCV-1, RCV-2, RCV-3, RCV-5
@@ -35,8 +35,8 @@
 #include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "protocol/header.h"
+#include "protocol/probe_table.h"
 #include "protocol/profile.h"
 #include "protocol/rule.h"
 
@@ -120,23 +120,23 @@ struct Action {
 
 using Actions = std::vector<Action>;
 
+// What is known of an open message.
+struct Assembly {
+  int32_t pid = 0;
+  uint16_t reply_port = 0;
+  uint8_t type = 0;
+  bool last : 1 = false;  // the OR so far
+  bool mmap : 1 = false;  // of the first fragment
+  uint32_t slot = 0;
+  uint32_t bytes = 0;
+  uint32_t fragments = 0;  // at least 1
+  uint32_t room = 0;       // free bytes in the chain's last buffer
+
+  friend bool operator==(const Assembly&, const Assembly&) = default;
+};
+
 class Reassembly {
  public:
-  // 32 bytes with its key: never two cache lines.
-  struct Assembly {
-    int32_t pid = 0;
-    uint16_t reply_port = 0;
-    uint8_t type = 0;
-    bool last : 1 = false;  // the OR so far
-    bool mmap : 1 = false;  // of the first fragment
-    uint32_t slot = 0;
-    uint32_t bytes = 0;
-    uint32_t fragments = 0;
-    uint32_t room = 0;  // free bytes in the chain's last buffer
-
-    friend bool operator==(const Assembly&, const Assembly&) = default;
-  };
-
   explicit Reassembly(const ReassemblyConfig& config);
 
   const ReassemblyConfig& config() const { return config_; }
@@ -155,30 +155,50 @@ class Reassembly {
   friend void Step(Reassembly& state, const SenderDied& died, Actions& actions);
   friend void Step(Reassembly& state, const Closed& closed, Actions& actions);
   friend std::string ToString(const Reassembly& state);
+  friend uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
 
  private:
-  using Table = absl::flat_hash_map<uint64_t, Assembly>;
+  // Half a cache line.
+  struct alignas(32) Entry {
+    uint64_t key = 0;
+    Assembly assembly;
+
+    bool IsFree() const { return assembly.fragments == 0; }
+    void SetFree() { assembly.fragments = 0; }
+    friend bool operator==(const Entry&, const Entry&) = default;
+  };
+  static_assert(sizeof(Entry) == 32);
+
+  struct Sender {
+    int32_t key = 0;
+    uint32_t open = 0;
+
+    bool IsFree() const { return open == 0; }
+    void SetFree() { open = 0; }
+    friend bool operator==(const Sender&, const Sender&) = default;
+  };
 
   uint64_t KeyOf(int32_t sender, uint32_t stream) const {
     const uint64_t high = config_.key_has_sender ? static_cast<uint32_t>(sender) : 0;
     return high << 32 | stream;
   }
   // The sender whose limit an assembly counts in: the key's, or the opener's pid.
-  int32_t OwnerOf(uint64_t key, const Assembly& assembly) const {
-    return config_.key_has_sender ? static_cast<int32_t>(key >> 32) : assembly.pid;
+  int32_t OwnerOf(const Entry& entry) const {
+    return config_.key_has_sender ? static_cast<int32_t>(entry.key >> 32) : entry.assembly.pid;
   }
   void StepFragment(const Datagram& datagram, Actions& actions);
   void Open(const Datagram& datagram, uint64_t key, Actions& actions);
   void Begin(const Datagram& datagram, Assembly& assembly);
-  void Continue(const Datagram& datagram, Table::iterator found, Actions& actions);
+  void Continue(const Datagram& datagram, Entry& entry, Actions& actions);
   void Place(uint32_t payload_bytes, uint32_t& room, Action& action) const;
-  void Discard(Table::iterator found, Rule rule, Actions& actions);
-  void DiscardSlots(std::vector<uint64_t>& keys, Actions& actions);
-  void Erase(Table::iterator found);
+  void Discard(Entry& entry, Rule rule, Actions& actions);
+  template <typename Wanted>
+  void DiscardAll(Wanted wanted, Actions& actions);
+  void Erase(Entry& entry);
 
   ReassemblyConfig config_;
-  Table table_;
-  absl::flat_hash_map<int32_t, uint32_t> open_by_sender_;
+  ProbeTable<Entry> table_;
+  ProbeTable<Sender> senders_;        // those with an open assembly
   std::vector<uint32_t> free_slots_;  // below next_slot_, the next to use at the back
   uint32_t next_slot_ = 0;
   uint64_t bytes_ = 0;
@@ -201,7 +221,7 @@ inline void Step(Reassembly& state, const Datagram& datagram, Actions& actions) 
   action.header = datagram.header;
   action.payload_bytes = datagram.payload_bytes;
   if (!state.table_.empty() &&
-      state.table_.contains(state.KeyOf(datagram.sender, datagram.header.stream))) {
+      state.table_.Find(state.KeyOf(datagram.sender, datagram.header.stream)) != nullptr) {
     action.rule = Rule::kFrg6;
   }
 }
@@ -213,8 +233,8 @@ inline constexpr uint32_t kSlabBytesMin = 64;
 inline constexpr uint32_t kChainEntryBytes = 16;
 
 // FRG-8: all memory a port's open assemblies can make a receiver hold, whatever the
-// peers send: the state above and the chains. Two buffers in a row always hold more
-// than one of them could, which is where the factor comes from.
+// peers send: the state above and the chains. About 264 bytes for each assembly and 8
+// for each byte of payload allowed; honest senders make it hold little more than 1.
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
 
 std::string ToString(const Reassembly& state);

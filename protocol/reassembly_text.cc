@@ -91,14 +91,15 @@ std::string ToString(const Actions& actions) {
 std::string ToString(const Reassembly& state) {
   std::string text = absl::StrCat(state.open(), " open, ", state.bytes(), " bytes\n");
   std::vector<std::pair<uint32_t, std::string>> lines;
-  for (const auto& [key, assembly] : state.table_) {
+  state.table_.ForEach([&](const Reassembly::Entry& entry) {
+    const Assembly& assembly = entry.assembly;
     lines.emplace_back(
         assembly.slot,
-        absl::StrCat("slot ", assembly.slot, " sender ", state.OwnerOf(key, assembly), " stream ",
-                     static_cast<uint32_t>(key), " type ", static_cast<int>(assembly.type),
+        absl::StrCat("slot ", assembly.slot, " sender ", state.OwnerOf(entry), " stream ",
+                     static_cast<uint32_t>(entry.key), " type ", static_cast<int>(assembly.type),
                      assembly.last ? " last" : "", " fragments ", assembly.fragments, " bytes ",
                      assembly.bytes, " room ", assembly.room, "\n"));
-  }
+  });
   std::sort(lines.begin(), lines.end());
   for (const auto& [slot, line] : lines) text += line;
   return text;
