@@ -21,12 +21,12 @@ using conversation::Encode;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Conversation conversation = Decode(std::span(data, size));
-  const Findings findings = PlayEndToEnd(conversation);
+  const BrokenLaws findings = PlayEndToEnd(conversation);
   if (findings.empty()) return 0;
   const Law law = findings.front().law;
   const Conversation small =
       conversation::Minimize(conversation, [law](const Conversation& smaller) {
-        const Findings again = PlayEndToEnd(smaller);
+        const BrokenLaws again = PlayEndToEnd(smaller);
         return !again.empty() && again.front().law == law;
       });
   std::fprintf(stderr, "%s\n%s\nreplay: fuzz/show %s\n",

@@ -32,8 +32,8 @@ int main(int argc, char** argv) {
   const conversation::Conversation conversation = conversation::Decode(bytes);
   std::printf("%s\n", conversation::ToString(conversation.setup).c_str());
   const auto narrate = [](const std::string& text) { std::printf("%s\n", text.c_str()); };
-  const Findings findings = PlayEndToEnd(conversation, nullptr, narrate);
-  for (const Finding& finding : findings) std::printf("BROKEN %s\n", ToString(finding).c_str());
+  const BrokenLaws findings = PlayEndToEnd(conversation, nullptr, narrate);
+  for (const BrokenLaw& finding : findings) std::printf("BROKEN %s\n", ToString(finding).c_str());
   std::printf("replay: fuzz/show %s\n", conversation::ToHex(Encode(conversation)).c_str());
   return findings.empty() ? 0 : 1;
 }

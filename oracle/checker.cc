@@ -19,6 +19,12 @@ bool IsPassing(std::string_view errno_name) {
   return std::find(std::begin(kPassing), std::end(kPassing), errno_name) != std::end(kPassing);
 }
 
+// SND-4: whatever the message, the port is over.
+bool FailsPort(std::string_view errno_name) {
+  constexpr std::string_view kOver[] = {"EPIPE", "ECONNRESET", "ECONNREFUSED", "ENOTCONN"};
+  return std::find(std::begin(kOver), std::end(kOver), errno_name) != std::end(kOver);
+}
+
 // Debian's Abseil has a string_view of its own.
 absl::string_view AsKey(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -220,7 +226,13 @@ void Checker::State::OnFail(const Event& event) {
   Port& port = PortOf(event.port);
   const Process* process = ProcessOf(event);
   if (IsPassing(event.errno_name)) return;
-  EndStreams(port, process == nullptr ? kNoPid : process->pid);
+  const int32_t pid = process == nullptr ? kNoPid : process->pid;
+  if (FailsPort(event.errno_name)) return EndStreams(port, pid);
+  // It failed a message that had not begun, alone, or else the port (SND-4): the begun
+  // ones may go on, and may not.
+  for (auto& [key, assembly] : port.streams) {
+    if (pid == kNoPid || assembly->process == pid) assembly->explained = true;
+  }
 }
 
 void Checker::State::OnEof(const Event& event) {

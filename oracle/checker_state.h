@@ -24,6 +24,9 @@
 
 namespace portproof {
 
+// A namespace of its own: the core has a Datagram too, and some programs link both.
+namespace checking {
+
 // Where a finding will point, once it is sure.
 struct Place {
   std::string port;
@@ -169,6 +172,18 @@ struct Datagram {
   }
   int32_t Sender() const { return process != nullptr ? process->pid : header.pid; }
 };
+
+}  // namespace checking
+
+using checking::Assembly;
+using checking::Datagram;
+using checking::Place;
+using checking::Port;
+using checking::Process;
+using checking::SegmentLedger;
+using checking::SegmentUse;
+using checking::Tally;
+using checking::Turns;
 
 // The greatest time of all events after a given one: how long the recording went on.
 class TimeLine {

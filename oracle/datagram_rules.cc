@@ -138,7 +138,8 @@ void Checker::State::JudgeSize(Datagram& datagram) {
     datagram.faulty |=
         findings_.Report(Rule::kIov3, datagram.where(),
                          absl::StrCat("payload of ", payload, " bytes, expected at most ", limit));
-  } else if (event.iov > kPlainIovecsMax) {
+  } else if (event.iov > kPlainIovecsMax && payload > kReferenceBytes) {
+    // SHM-4: up to 12 bytes may be of a shared message, which keeps its run limit.
     datagram.faulty |=
         findings_.Report(Rule::kIov3, datagram.where(),
                          absl::StrCat(event.iov, " iovecs, expected at most ", kPlainIovecsMax));

@@ -203,7 +203,9 @@ void Checker::State::Advance(const Datagram& datagram, Assembly& assembly) {
   assembly.last_time_us = event.time_us;
   assembly.received = datagram.from_receive;
   const uint32_t limit = PayloadLimit(*options_.profile, datagram.port->max_size);
-  const bool is_short = datagram.payload_bytes() > 0 && datagram.payload_bytes() < limit;
+  // SHM-4: up to 12 bytes may be of a shared message, which has another run limit.
+  const bool is_short =
+      datagram.payload_bytes() > kReferenceBytes && datagram.payload_bytes() < limit;
   if (is_short && !assembly.mmap && event.iov > 0 && event.iov < kPlainIovecsMax) {
     assembly.short_fragment = datagram.place();
   }

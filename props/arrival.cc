@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "props/verdict.h"
 #include "protocol/chunk.h"
 #include "protocol/header.h"
 
@@ -54,7 +55,7 @@ void Arrival::Arrived(const WireDatagram& datagram) {
   Take(datagram.sender, outcome);
 }
 
-void Arrival::SenderDied(int32_t pid) {
+void Arrival::AllOfDeadRead(int32_t pid) {
   Outcome outcome;
   receiver_.SenderDied(pid, outcome);
   Take(0, outcome);
@@ -133,7 +134,7 @@ std::string Arrival::Payload(uint8_t sender, const Message& message) const {
   return payload;
 }
 
-void Arrival::Ended(Findings& findings) {
+void Arrival::Ended(BrokenLaws& findings) {
   for (const auto& [id, whole] : final_sent_) {
     Check(hung_up_ || delivered_.contains(id), Rule::kFrg4, id, "left whole and never arrived");
   }
@@ -153,11 +154,12 @@ void Arrival::Ended(Findings& findings) {
   findings.insert(findings.end(), findings_.begin(), findings_.end());
 }
 
-Findings PlayEndToEnd(const conversation::Conversation& conversation,
-                      std::set<std::string>* reached,
-                      const std::function<void(const std::string&)>& narrator) {
+BrokenLaws PlayEndToEnd(const conversation::Conversation& conversation,
+                        std::set<std::string>* reached,
+                        const std::function<void(const std::string&)>& narrator) {
   Arrival arrival(conversation.setup);
-  Play play(conversation.setup, &arrival);
+  Verdict verdict(conversation.setup);
+  Play play(conversation.setup, {&arrival, &verdict});
   play.set_narrator(narrator);
   arrival.Watch(play);
   for (const conversation::Action& action : conversation.actions) {

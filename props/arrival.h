@@ -31,10 +31,13 @@ class Arrival : public Recipient {
   void Watch(const Play& play) { play_ = &play; }  // before the first action
 
   void Sent(const WireDatagram& datagram) override;
+  void Refused(int32_t, const char*) override {}
   void Arrived(const WireDatagram& datagram) override;
-  void SenderDied(int32_t pid) override;
+  void Died(int32_t) override {}
+  void AllOfDeadRead(int32_t pid) override;  // as remove_pid tells a receiver
+  void Closed(int32_t) override {}
   void HungUp() override;
-  void Ended(Findings& findings) override;
+  void Ended(BrokenLaws& findings) override;
 
   uint64_t delivered_count() const { return delivered_.size(); }
 
@@ -48,7 +51,7 @@ class Arrival : public Recipient {
   CoreReceiver receiver_;
   bool credentials_;
   const Play* play_ = nullptr;
-  Findings findings_;
+  BrokenLaws findings_;
   std::map<uint64_t, uint8_t> delivered_;                    // message ids, their senders
   std::map<std::pair<uint8_t, uint32_t>, uint64_t> latest_;  // of a stream: when written
   std::map<uint64_t, bool> final_sent_;                      // the whole of it left
@@ -59,9 +62,9 @@ class Arrival : public Recipient {
 
 // Plays all of it from end to end; what was found. `reached` is given what it reached,
 // `narrator` everything that happens.
-Findings PlayEndToEnd(const conversation::Conversation& conversation,
-                      std::set<std::string>* reached = nullptr,
-                      const std::function<void(const std::string&)>& narrator = nullptr);
+BrokenLaws PlayEndToEnd(const conversation::Conversation& conversation,
+                        std::set<std::string>* reached = nullptr,
+                        const std::function<void(const std::string&)>& narrator = nullptr);
 
 }  // namespace portproof
 

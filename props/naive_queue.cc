@@ -1,7 +1,7 @@
 #include "props/naive_queue.h"
 
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -20,27 +20,31 @@ WriteResult NaiveQueue::Write(const WriteRequest& request, SendActions& actions)
   size_t bytes_waiting = 0;
   size_t fds_waiting = 0;
   for (const Message& message : queue_) {
-    bytes_waiting += message.bytes.size() - message.sent;
+    bytes_waiting += message.bytes().size() - message.sent;
     if (!message.begun) fds_waiting += message.request.fd_count;
   }
-  Message message{.request = request, .owns_fds = request.close_fds};
+  Message message;
+  message.request = request;
+  message.owns_fds = request.close_fds;
+  std::vector<Byte> bytes;
   bool any_plain = false;
   for (const Buffer& buffer : request.chain) {
     for (uint32_t i = 0; i < buffer.bytes; ++i) {
-      message.bytes.push_back(
+      bytes.push_back(
           {buffer.address + i, (uint64_t{buffer.segment_id} << 32) + buffer.segment_offset + i});
     }
-    message.links.push_back({buffer.id, message.bytes.size(), buffer.last});
+    message.links.push_back({buffer.id, bytes.size(), buffer.last});
     const bool nameable = buffer.kind == BufferKind::kShared && buffer.usable &&
                           buffer.segment_offset % limits_.chunk_bytes == 0;
     if (buffer.bytes > 0 && !nameable) any_plain = true;
   }
-  message.shared = !any_plain && !message.bytes.empty();
+  message.all_bytes = std::make_shared<const std::vector<Byte>>(std::move(bytes));
+  message.shared = !any_plain && !message.bytes().empty();
   if (request.type >= limits_.type_count) return {WriteAnswer::kType, false};
   if (request.fd_count > limits_.fds_per_message) return {WriteAnswer::kFds, false};
   if (!limits_.takes_fragments && Compose(message).mf) return {WriteAnswer::kFragments, false};
   if (queue_.size() + 1 > limits_.messages_max) return {WriteAnswer::kMessagesFull, false};
-  if (bytes_waiting + message.bytes.size() > limits_.bytes_max) {
+  if (bytes_waiting + message.bytes().size() > limits_.bytes_max) {
     return {WriteAnswer::kBytesFull, false};
   }
   if (fds_waiting + request.fd_count > limits_.fds_max) return {WriteAnswer::kFdsFull, false};
@@ -77,9 +81,9 @@ NaiveDatagram NaiveQueue::Take(const Message& message, bool by_place, size_t byt
                                size_t runs_max) {
   NaiveDatagram datagram;
   const auto where = [&](size_t i) {
-    return by_place ? message.bytes[i].place : message.bytes[i].address;
+    return by_place ? message.bytes()[i].place : message.bytes()[i].address;
   };
-  for (size_t i = message.sent; i < message.bytes.size(); ++i) {
+  for (size_t i = message.sent; i < message.bytes().size(); ++i) {
     if (datagram.bytes.size() == bytes_max) break;
     const bool adjacent = i > message.sent && where(i) == where(i - 1) + 1;
     if (!adjacent && datagram.runs == runs_max) break;
@@ -107,7 +111,7 @@ NaiveDatagram NaiveQueue::Compose(const Message& message) const {
   datagram.reply_port = message.request.reply_port;
   datagram.type = message.request.type;
   datagram.nf = message.begun;
-  datagram.mf = end < message.bytes.size();
+  datagram.mf = end < message.bytes().size();
   datagram.last = message.request.last;
   for (const Link& link : message.links) {
     if (link.marked && link.end <= end) datagram.last = true;

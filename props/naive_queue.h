@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,7 +71,7 @@ class NaiveQueue {
   };
   struct Message {
     WriteRequest request;
-    std::vector<Byte> bytes;
+    std::shared_ptr<const std::vector<Byte>> all_bytes;  // models are copied at every plan
     std::vector<Link> links;
     size_t sent = 0;
     size_t completed = 0;
@@ -78,8 +79,9 @@ class NaiveQueue {
     bool shared = false;
     bool begun = false;
     bool owns_fds = false;
+
+    const std::vector<Byte>& bytes() const { return *all_bytes; }
   };
-  using Place = std::list<Message>::iterator;
 
   std::list<Message>::const_iterator NextPlace() const;
   NaiveDatagram Compose(const Message& message) const;

@@ -29,13 +29,13 @@ Conversation ConversationOf(int run) {
 
 struct Catch {
   int run = 0;
-  Finding finding;
+  BrokenLaw finding;
 };
 
 // The first run in which the law finds something.
 std::optional<Catch> FirstBy(Law law) {
   for (int run = 0; run < kRuns; ++run) {
-    for (const Finding& finding : PlayEndToEnd(ConversationOf(run))) {
+    for (const BrokenLaw& finding : PlayEndToEnd(ConversationOf(run))) {
       if (finding.law == law) return Catch{run, finding};
     }
   }
@@ -60,8 +60,9 @@ class PlantedTest : public testing::Test {
 
 TEST_F(PlantedTest, WithoutADefectNothingIsFound) {
   for (int run = 0; run < kRuns; ++run) {
-    const Findings findings = PlayEndToEnd(ConversationOf(run));
-    ASSERT_TRUE(findings.empty()) << ToString(findings.front());
+    const BrokenLaws findings = PlayEndToEnd(ConversationOf(run));
+    ASSERT_TRUE(findings.empty()) << ToString(findings.front()) << "\nreplay: fuzz/show "
+                                  << conversation::ToHex(Encode(ConversationOf(run)));
   }
 }
 

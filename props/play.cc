@@ -17,6 +17,23 @@ using conversation::Shape;
 constexpr uint64_t kSegmentsBegin = uint64_t{1} << 40;  // segments are mapped from here on
 constexpr uint64_t kSegmentStride = 1 << 20;
 
+const char* ErrorName(Answer answer) {
+  switch (answer) {
+    case Answer::kPartial:
+    case Answer::kNoDescriptors:
+      return "";
+    case Answer::kWouldBlock:
+      return "EAGAIN";
+    case Answer::kBusy:
+      return "ENOBUFS";
+    case Answer::kMessageError:
+      return "EMSGSIZE";
+    case Answer::kPortError:
+      return "EPIPE";
+  }
+  return "";
+}
+
 }  // namespace
 
 uint8_t ByteAt(uint8_t sender, uint64_t address) {
@@ -36,8 +53,8 @@ const Profile& PlayProfile(const conversation::Setup& setup) {
 
 int32_t PlayPid(uint8_t sender) { return 1000 + sender; }
 
-Play::Play(const conversation::Setup& setup, Recipient* recipient)
-    : setup_(setup), recipient_(recipient) {
+Play::Play(const conversation::Setup& setup, std::vector<Recipient*> recipients)
+    : setup_(setup), recipients_(std::move(recipients)) {
   const Profile& profile = PlayProfile(setup);
   for (uint8_t i = 0; i < setup.senders; ++i) {
     senders_.emplace_back(SendLimits{.pid = PlayPid(i),
@@ -80,8 +97,8 @@ void Play::Act(const conversation::Write& write) {
   WriteRequest request;
   // Where the stream alone is the key, honest senders use different ones.
   request.stream = write.stream + (setup_.stream_keyed ? index * conversation::kStreamsMax : 0u);
-  request.type = *NumberOf(profile, std::array{Type::kData, Type::kRpcReady, Type::kRpcError,
-                                               Type::kChangeFile}[write.type]);
+  request.type = *NumberOf(
+      profile, std::array{Type::kData, Type::kRpcReady, Type::kRpcError, Type::kQuit}[write.type]);
   request.last = write.last;
   request.batch = write.batch;
   request.close_fds = write.close_fds;
@@ -126,7 +143,7 @@ std::vector<Buffer> Play::MakeChain(Sender& sender, const conversation::Write& w
 void Play::PlaceShared(Sender& sender, const BufferSpec& spec, uint64_t& end, Buffer& buffer) {
   const uint32_t chunks = std::max(1u, (buffer.bytes + kPlayChunkBytes - 1) / kPlayChunkBytes);
   const uint32_t gap = spec.adjacent && end != 0 ? 0 : kPlayChunkBytes;
-  if (sender.segment == 0 ||
+  if (sender.segments == 0 ||
       sender.segment_used + gap + chunks * kPlayChunkBytes > kPlaySegmentBytes) {
     const auto index = static_cast<uint8_t>(
         std::find_if(senders_.begin(), senders_.end(),
@@ -141,7 +158,7 @@ void Play::PlaceShared(Sender& sender, const BufferSpec& spec, uint64_t& end, Bu
     sender.segment_used = 0;
   }
   buffer.kind = BufferKind::kShared;
-  buffer.segment_id = sender.segment;
+  buffer.segment_id = sender.segments - 1;
   buffer.segment_offset = sender.segment_used + gap + (spec.marked ? 1 : 0);
   buffer.address = SegmentAddress(buffer.segment_id, buffer.segment_offset);
   buffer.usable = true;
@@ -160,10 +177,10 @@ bool Play::Announce(uint8_t index) {
   request.fd_count = 1;
   request.fds[0] = next_fd_++;
   sender.announcements.insert(next_message_);
-  if (WriteMessage(index, request, sender.segment + 1).answer != WriteAnswer::kAccepted) {
+  if (WriteMessage(index, request, sender.segments).answer != WriteAnswer::kAccepted) {
     return false;
   }
-  ++sender.segment;
+  ++sender.segments;
   return sender.queue.open();
 }
 
@@ -250,6 +267,9 @@ void Play::Refuse(uint8_t index, Answer answer) {
       reached_.insert("EAGAIN mid-message");
     }
   }
+  for (Recipient* const recipient : recipients_) {
+    recipient->Refused(PlayPid(index), ErrorName(answer));
+  }
   SendActions actions;
   SendActions expected;
   switch (answer) {
@@ -329,93 +349,6 @@ void Play::ComparePlan(Sender& sender, const SendPlan& plan) {
   }
 }
 
-// ------------------------------------------------------------- the kernel
-
-// sendmmsg: what was taken, or, when nothing was, why.
-Play::KernelAnswer Play::Send(uint8_t index, const SendPlan& plan) {
-  Sender& sender = senders_[index];
-  if (hung_up_) return {0, Answer::kPortError};
-  const size_t room = setup_.capacity_datagrams() - socket_.size();
-  size_t count = std::min(room, plan.datagrams().size());
-  if (sender.script) {
-    conversation::Script& script = *sender.script;
-    if (script.taken == 0 && script.answer != Answer::kPartial) {
-      Answer answer = script.answer;
-      // An announcement that fails alone would leave references to it behind.
-      const uint64_t first = uint64_t{plan.datagrams()[0].header.reply_port} - 1;
-      if (answer == Answer::kMessageError && sender.announcements.contains(first)) {
-        answer = Answer::kPortError;
-      }
-      sender.script.reset();
-      return {0, answer};
-    }
-    if (script.answer == Answer::kPartial) {
-      count = std::min<size_t>(count, script.taken + 1u);
-      sender.script.reset();
-    } else {
-      count = std::min<size_t>(count, script.taken);
-      script.taken = static_cast<uint8_t>(script.taken - count);
-    }
-  }
-  if (count == 0) return {0, Answer::kWouldBlock};
-  for (size_t i = 0; i < count; ++i) Take(index, plan, plan.datagrams()[i]);
-  return {count, std::nullopt};
-}
-
-void Play::Take(uint8_t index, const SendPlan& plan, const PlannedDatagram& datagram) {
-  Sender& sender = senders_[index];
-  for (const auto& [id, message] : sender.laws.messages()) {
-    const bool other = id + 1 != datagram.header.reply_port;
-    if (other && message.begun && !message.finished && !message.failed) {
-      reached_.insert("two streams interleaved");
-    }
-  }
-  if (datagram.fd_count > 0) reached_.insert("fds");
-  if (datagram.header.mmap) reached_.insert("shared memory");
-  if (datagram.header.mf) reached_.insert("fragments");
-  Tell(absl::StrCat("    leaves: ", ToString(datagram.header), ", ", datagram.payload_bytes,
-                    " bytes"));
-  sender.laws.Left(datagram, plan.RunsOf(datagram));
-  WireDatagram wire;
-  wire.sender = index;
-  wire.pid = PlayPid(index);
-  const auto header = EncodeHeader(datagram.header, ByteOrder::kLittle);
-  wire.bytes.assign(header.begin(), header.end());
-  std::vector<Reference> references;
-  for (const ByteRun& run : plan.RunsOf(datagram)) {
-    if (datagram.mode == Mode::kShared) {
-      references.push_back(ReferenceOf(run, kPlayChunkBytes));
-      continue;
-    }
-    for (uint64_t i = 0; i < run.bytes; ++i) {
-      wire.bytes += static_cast<char>(ByteAt(index, run.place + i));
-    }
-  }
-  if (datagram.mode == Mode::kShared) {
-    std::vector<uint8_t> payload;
-    EncodeReferences(references, datagram.tracking, ByteOrder::kLittle, payload);
-    wire.bytes.append(payload.begin(), payload.end());
-  }
-  for (size_t i = 0; i < datagram.fd_count; ++i) {
-    wire.fds.push_back(static_cast<int>(datagram.fds[i]));
-  }
-  if (recipient_ != nullptr) recipient_->Sent(wire);
-  socket_.push_back(std::move(wire));
-}
-
-void Play::ReadOne() {
-  const WireDatagram datagram = std::move(socket_.front());
-  socket_.pop_front();
-  Tell(absl::StrCat("    arrives from sender ", datagram.sender, ": ", datagram.bytes.size(),
-                    " bytes"));
-  if (recipient_ == nullptr) return;
-  recipient_->Arrived(datagram);
-  const bool more = std::any_of(socket_.begin(), socket_.end(), [&](const WireDatagram& other) {
-    return other.sender == datagram.sender;
-  });
-  if (senders_[datagram.sender].dead && !more) recipient_->SenderDied(datagram.pid);
-}
-
 // ------------------------------------------------------------ other actions
 
 void Play::Act(const conversation::Flush& flush) {
@@ -466,7 +399,7 @@ void Play::Act(const conversation::HangUp&) {
   if (hung_up_) return;
   hung_up_ = true;
   socket_.clear();
-  if (recipient_ != nullptr) recipient_->HungUp();
+  for (Recipient* const recipient : recipients_) recipient->HungUp();
 }
 
 void Play::Act(const conversation::Die& die) {
@@ -476,7 +409,10 @@ void Play::Act(const conversation::Die& die) {
   reached_.insert("a death");
   const bool more = std::any_of(socket_.begin(), socket_.end(),
                                 [index](const WireDatagram& d) { return d.sender == index; });
-  if (!more && recipient_ != nullptr) recipient_->SenderDied(PlayPid(index));
+  for (Recipient* const recipient : recipients_) {
+    recipient->Died(PlayPid(index));
+    if (!more) recipient->AllOfDeadRead(PlayPid(index));
+  }
 }
 
 void Play::Act(const conversation::Close& close) {
@@ -488,6 +424,9 @@ void Play::Act(const conversation::Close& close) {
   sender.model.Fail(WriteAnswer::kClosed, expected);
   Did(sender, actions, expected);
   reached_.insert("closed with work queued");
+  for (Recipient* const recipient : recipients_) {
+    recipient->Closed(PlayPid(static_cast<uint8_t>(close.sender % setup_.senders)));
+  }
 }
 
 void Play::Drain() {
@@ -511,12 +450,12 @@ void Play::Drain() {
     sender.laws.Drained();
     if (!sender.queue.empty()) Find(Law::kLiveness, Rule::kSnd7, "not empty when all was taken");
   }
-  if (recipient_ != nullptr) recipient_->Ended(findings_);
+  for (Recipient* const recipient : recipients_) recipient->Ended(findings_);
 }
 
-Findings PlayWhole(const conversation::Conversation& conversation, Recipient* recipient,
-                   std::set<std::string>* reached) {
-  Play play(conversation.setup, recipient);
+BrokenLaws PlayWhole(const conversation::Conversation& conversation,
+                     std::set<std::string>* reached) {
+  Play play(conversation.setup);
   for (const conversation::Action& action : conversation.actions) {
     play.Perform(action);
     if (!play.findings().empty()) break;  // what follows from a finding is not another

@@ -1,6 +1,6 @@
 // Plays a conversation: senders that run the core, a model of the kernel's socket, and
 // whoever receives, with every law checked after every action.
-//   shapes    a conversation (oracle/conversation); the Recipient is told what arrives
+//   shapes    a conversation (oracle/conversation); Recipients are told what arrives
 //   returns   findings, empty if all laws held; what the conversation reached, by name
 //   holds     everything that was ever written
 //   rules     those of send_laws.h; SND-1, SND-2, SND-7 for the shell played here
@@ -32,18 +32,22 @@ struct WireDatagram {
   int32_t pid = 0;
   std::string bytes;
   std::vector<int> fds;
+  uint32_t iovecs = 0;
 };
 
-// Who is told what happens on the receiving side, and what was meant to arrive.
+// Who is told what happens on the wire and behind it.
 class Recipient {
  public:
   virtual ~Recipient() = default;
-  virtual void Sent(const WireDatagram& datagram) = 0;     // the kernel took it
-  virtual void Arrived(const WireDatagram& datagram) = 0;  // it was read
-  virtual void SenderDied(int32_t pid) = 0;                // and all it sent was read
+  virtual void Sent(const WireDatagram& datagram) = 0;       // the kernel took it
+  virtual void Refused(int32_t pid, const char* error) = 0;  // a send sent nothing
+  virtual void Arrived(const WireDatagram& datagram) = 0;    // it was read
+  virtual void Died(int32_t pid) = 0;
+  virtual void AllOfDeadRead(int32_t pid) = 0;  // nothing of it is in the socket any more
+  virtual void Closed(int32_t pid) = 0;         // its end of the port
   virtual void HungUp() = 0;
   // All is read that will ever be.
-  virtual void Ended(Findings& findings) = 0;
+  virtual void Ended(BrokenLaws& findings) = 0;
 };
 
 // The byte at an address, and at a place in a sender's segment, of every Play.
@@ -57,13 +61,13 @@ int32_t PlayPid(uint8_t sender);
 
 class Play {
  public:
-  explicit Play(const conversation::Setup& setup, Recipient* recipient = nullptr);
+  explicit Play(const conversation::Setup& setup, std::vector<Recipient*> recipients = {});
 
   void Perform(const conversation::Action& action);
   // The kernel takes everything, the receiver reads everything (SND-7, FRG-5).
   void Drain();
 
-  const Findings& findings() const { return findings_; }
+  const BrokenLaws& findings() const { return findings_; }
   const std::set<std::string>& reached() const { return reached_; }
   const SenderLaws& laws(uint8_t sender) const { return senders_[sender].laws; }
   // Tells of each thing that happens, for a reader.
@@ -71,7 +75,7 @@ class Play {
 
  private:
   struct Sender {
-    Sender(const SendLimits& limits, Findings& findings)
+    Sender(const SendLimits& limits, BrokenLaws& findings)
         : queue(limits), model(limits), laws(limits, findings) {}
     SendQueue queue;
     NaiveQueue model;
@@ -81,7 +85,7 @@ class Play {
     bool dead = false;
     bool batched = false;
     uint64_t next_address = 1 << 12;
-    uint32_t segment = 0;  // ids from 1; 0: none announced
+    uint32_t segments = 0;  // announced; the ids below are theirs
     uint32_t segment_used = 0;
     std::set<uint64_t> announcements;  // message ids
   };
@@ -121,8 +125,8 @@ class Play {
   void ReadOne();
 
   conversation::Setup setup_;
-  Recipient* recipient_;
-  Findings findings_;
+  std::vector<Recipient*> recipients_;
+  BrokenLaws findings_;
   std::deque<Sender> senders_;
   std::deque<WireDatagram> socket_;
   std::set<std::string> reached_;
@@ -134,8 +138,8 @@ class Play {
 };
 
 // Plays all of it and drains it; what was found.
-Findings PlayWhole(const conversation::Conversation& conversation, Recipient* recipient = nullptr,
-                   std::set<std::string>* reached = nullptr);
+BrokenLaws PlayWhole(const conversation::Conversation& conversation,
+                     std::set<std::string>* reached = nullptr);
 
 }  // namespace portproof
 

@@ -28,11 +28,13 @@ std::string_view Name(Law law) {
       return "model";
     case Law::kArrival:
       return "arrival";
+    case Law::kVerdict:
+      return "verdict";
   }
   return {};
 }
 
-std::string ToString(const Finding& finding) {
+std::string ToString(const BrokenLaw& finding) {
   const std::string_view rule = Id(finding.rule);
   const std::string_view law = Name(finding.law);
   return std::string(law) + " (" + std::string(rule) + "): " + finding.text;

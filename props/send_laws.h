@@ -3,7 +3,7 @@
 // what happened to each message; each law is a sentence about that.
 //   shapes    one SenderLaws for each sender. Messages are told apart by reply_port,
 //             which no sender interprets: message_id + 1
-//   returns   Finding: a broken law, its rule, what was seen
+//   returns   BrokenLaw: a broken law, its rule, what was seen
 //   holds     a record of every message ever written
 //   rules     named at each law
 //   source    the rules
@@ -35,17 +35,18 @@ enum class Law : uint8_t {
   kBounds,        // refused exactly beyond the bounds
   kModel,         // the queue does what the naive queue does
   kArrival,       // what left arrives, whole, in order, unrefused
+  kVerdict,       // our checker, who sees the wire alone, finds nothing
 };
-inline constexpr size_t kLawCount = 10;
+inline constexpr size_t kLawCount = 11;
 std::string_view Name(Law law);
 
-struct Finding {
+struct BrokenLaw {
   Law law;
   Rule rule;
   std::string text;
 };
-using Findings = std::vector<Finding>;
-std::string ToString(const Finding& finding);
+using BrokenLaws = std::vector<BrokenLaw>;
+std::string ToString(const BrokenLaw& finding);
 
 // A message written and what has become of it.
 struct SentMessage {
@@ -75,7 +76,8 @@ struct SentMessage {
 
 class SenderLaws {
  public:
-  SenderLaws(const SendLimits& limits, Findings& findings) : limits_(limits), findings_(findings) {}
+  SenderLaws(const SendLimits& limits, BrokenLaws& findings)
+      : limits_(limits), findings_(findings) {}
 
   void Wrote(const WriteRequest& request, uint32_t announces, const WriteResult& result,
              const SendActions& actions);
@@ -109,7 +111,7 @@ class SenderLaws {
   }
 
   SendLimits limits_;
-  Findings& findings_;
+  BrokenLaws& findings_;
   std::map<uint64_t, SentMessage> messages_;  // accepted ones, by message_id
   std::map<FdSlot, uint64_t> fd_owner_;
   std::set<uint32_t> announced_;

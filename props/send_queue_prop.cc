@@ -21,7 +21,7 @@ using conversation::Conversations;
 bool Keeps(Law law) {
   return conversation::CheckRuns("the law of " + std::string(Name(law)), 400, [law] {
     const Conversation conversation = *Conversations();
-    for (const Finding& finding : PlayWhole(conversation)) {
+    for (const BrokenLaw& finding : PlayWhole(conversation)) {
       if (finding.law == law) RC_FAIL(ToString(finding));
     }
   });
@@ -68,7 +68,7 @@ TEST(SendQueueProp, TheCasesThatMatterAreMet) {
     conversation::Dice dice(static_cast<uint64_t>(seed));
     const size_t size = 4 + static_cast<size_t>(seed) * 96 / kRuns;  // as RapidCheck grows them
     std::set<std::string> reached;
-    PlayWhole(conversation::Generate(dice, size), nullptr, &reached);
+    PlayWhole(conversation::Generate(dice, size), &reached);
     for (const std::string& name : reached) ++count[name];
   }
   for (const auto& [name, runs] : count) {

@@ -5,26 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "testdata/vectors/compose_vectors.h"
-
-namespace {
-uint64_t allocation_count = 0;
-}  // namespace
-
-void* operator new(size_t bytes) {
-  ++allocation_count;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace portproof {
 namespace {
@@ -468,36 +454,6 @@ TEST(SendQueueTest, PortParameters) {  // SND-11
   const Profile& oldest = *ResolveProfile("unit-0.2")->profile;
   EXPECT_FALSE(SendParametersAllowed(oldest, 16384, 65536, 16384 + 47));
   EXPECT_TRUE(SendParametersAllowed(oldest, 16384, 65536, 16384 + 48));
-}
-
-// ------------------------------------------------------------------ memory
-
-TEST(SendQueueTest, TheSteadyStateAllocatesNothing) {
-  Desk desk;
-  const std::vector<Buffer> small = {{.address = 1, .bytes = 10}};
-  const std::vector<Buffer> large = {{.address = 1, .bytes = 100000}};
-  const auto round = [&] {
-    for (uint32_t i = 0; i < 100; ++i) {
-      desk.queue.Write({.stream = i, .chain = i % 7 == 0 ? large : small}, desk.actions);
-    }
-    for (;;) {
-      desk.queue.Plan(desk.plan);
-      if (desk.plan.datagrams().empty()) return;
-      desk.actions.clear();
-      desk.queue.Commit(desk.plan, desk.plan.datagrams().size(), desk.actions);
-    }
-  };
-  for (int i = 0; i < 3; ++i) round();
-  const uint64_t before = allocation_count;
-  for (int i = 0; i < 10; ++i) round();
-  EXPECT_EQ(allocation_count, before);
-}
-
-TEST(SendQueueTest, AnIdleQueueHoldsNothing) {
-  const uint64_t before = allocation_count;
-  SendQueue queue({.payload_bytes = kLimit});
-  EXPECT_EQ(allocation_count, before);
-  EXPECT_LE(sizeof(SendQueue), 512u);
 }
 
 }  // namespace

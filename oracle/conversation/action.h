@@ -80,7 +80,7 @@ struct Write {
   bool last = false;
   bool close_fds = false;
   bool batch = false;
-  std::vector<BufferSpec> chain;
+  std::vector<BufferSpec> chain = {};
   friend bool operator==(const Write&, const Write&) = default;
 };
 
