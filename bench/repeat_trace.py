@@ -48,7 +48,7 @@ class Repeat:
     def line(self, parts):
         pid, spaces, seconds, fraction, rest = parts
         number = lambda match: match[1] + str(self.new_pid(int(match[2])))
-        if "UNIX" in rest:
+        if "UNIX" in rest or "msg_iov" in rest:
             rest = INODES.sub(
                 lambda m: "UNIX%s:[%d->%d" % (m[1] or "", int(m[2]) + self.inode, int(m[3]) + self.inode), rest)
             rest = HEADER.sub(self.header, rest)
