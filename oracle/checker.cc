@@ -209,7 +209,6 @@ void Checker::State::FirstReceive(Port& port, const Process* receiver) {
   port.receiver = receiver->pid;
   port.receiver_serial = receiver->serial;
   port.receiver_partial = receiver->partial;
-  port.receiver_dead = false;
   if (first || moved) Attribute(port);
 }
 
@@ -257,13 +256,12 @@ void Checker::State::OnClose(const Event& event) {
 void Checker::State::OnExit(const Event& event) {
   const int32_t pid = event.pid != kNoPid ? event.pid : event.tid;
   if (pid == kNoPid) return;
-  std::vector<Port*> ports;
-  for (auto& [name, port] : ports_) {
-    if (port->receiver == pid) port->receiver_dead = true;
-    if (!port->streams.empty()) ports.push_back(port.get());
-  }
+  std::vector<Port*> ports(begun_.begin(), begun_.end());
   SortByName(ports);
-  for (Port* port : ports) EndStreams(*port, pid);
+  for (Port* port : ports) {
+    EndStreams(*port, pid);
+    if (port->streams.empty()) begun_.erase(port);
+  }
   EndProcess(pid);
 }
 
@@ -282,6 +280,7 @@ void Checker::State::Retire() {
 }
 
 void Checker::State::EndPort(Port& port) {
+  begun_.erase(&port);
   EndStreams(port, kNoPid);
   Attribute(port);
   if (port.sends_seen) return;

@@ -104,7 +104,6 @@ struct Port {
   int32_t receiver = kNoPid;
   uint32_t receiver_serial = 0;  // 0: not known yet
   bool receiver_partial = false;
-  bool receiver_dead = false;
   uint32_t max_size = 16384;
   uint32_t max_share = 65536;
   Delivery delivery;
@@ -287,6 +286,7 @@ class Checker::State {
   std::vector<Reference> references_;
   std::vector<uint32_t> scratch_;
   Match match_;
+  absl::flat_hash_set<Port*> begun_;  // ports with streams in their table
 };
 
 }  // namespace portproof

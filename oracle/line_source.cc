@@ -18,7 +18,7 @@
 namespace portproof {
 namespace {
 
-constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kBufferBytes = size_t{256} << 10;  // within a core's own cache
 constexpr size_t kPackedBytes = size_t{128} << 10;
 
 // One descriptor that becomes readable when following shall stop.

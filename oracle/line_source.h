@@ -3,7 +3,7 @@
 //   returns   Open: the source, or what could not be opened and why. Next: false at
 //             the end; after it `trouble` says if the end came early (a read error,
 //             damaged or cut compression), and everything read before still counts
-//   holds     one descriptor, a buffer of 1 MiB that grows to kLineBytesMax at most;
+//   holds     one descriptor, a buffer of 256 KiB that grows to kLineBytesMax at most;
 //             a longer line is cut there and said to be (overlong)
 //   rules     none
 //   source    none

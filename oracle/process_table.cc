@@ -4,19 +4,28 @@
 
 namespace portproof {
 Thread* ProcessTable::FindKnown(int32_t tid) {
+  if (tid == last_tid_ && last_ != nullptr) return last_;
   const auto found = threads_.find(tid);
-  return found == threads_.end() ? nullptr : &found->second;
+  if (found == threads_.end()) return nullptr;
+  last_tid_ = tid;
+  last_ = found->second.get();
+  return last_;
+}
+
+Thread& ProcessTable::Make(int32_t tid) {
+  std::unique_ptr<Thread>& thread = threads_[tid];
+  if (thread == nullptr) thread = std::make_unique<Thread>();
+  return *thread;
 }
 
 Thread& ProcessTable::Find(int32_t tid, int32_t header_pid) {
-  const auto found = threads_.find(tid);
-  if (found != threads_.end() && found->second.pid != kNoPid) {
-    Thread& known = found->second;
-    if (known.supposed && header_pid != kNoPid && header_pid != known.pid) known.pid = kNoPid;
-    return known;
+  Thread* known = FindKnown(tid);
+  if (known != nullptr && known->pid != kNoPid) {
+    if (known->supposed && header_pid != kNoPid && header_pid != known->pid) known->pid = kNoPid;
+    return *known;
   }
   const int32_t pid = Parentage(tid, header_pid);
-  Thread& thread = threads_[tid];
+  Thread& thread = Make(tid);
   thread.pid = pid;
   thread.supposed = pid != kNoPid;
   return thread;
@@ -27,7 +36,7 @@ int32_t ProcessTable::Parentage(int32_t tid, int32_t header_pid) {
   int32_t only = kNoPid;
   bool agreed = true;
   for (const int32_t caller : cloning_) {
-    const Thread& parent = threads_[caller];
+    const Thread& parent = Make(caller);
     const int32_t pid = parent.clones_thread ? parent.pid : tid;
     if (pid == header_pid) return pid;
     agreed = agreed && (only == kNoPid || only == pid);
@@ -59,20 +68,22 @@ void ProcessTable::CloneReturned(int32_t caller_pid, bool makes_thread, int64_t 
   if (child <= 0 || child > INT32_MAX) return;
   const auto tid = static_cast<int32_t>(child);
   const int32_t pid = makes_thread ? caller_pid : tid;
-  const auto [found, made] = threads_.try_emplace(tid);
-  found->second.pid = pid;
-  found->second.supposed = false;
+  const bool made = FindKnown(tid) == nullptr;
+  Thread& thread = Make(tid);
+  thread.pid = pid;
+  thread.supposed = false;
   if (!makes_thread && made) dead_.erase(tid);
 }
 
 bool ProcessTable::Die(int32_t pid) { return dead_.insert(pid).second; }
 
 void ProcessTable::Gone(int32_t tid) {
-  const auto found = threads_.find(tid);
-  if (found == threads_.end()) return;
-  if (found->second.pid == tid) dead_.erase(tid);
+  const Thread* thread = FindKnown(tid);
+  if (thread == nullptr) return;
+  if (thread->pid == tid) dead_.erase(tid);
   std::erase(cloning_, tid);
-  threads_.erase(found);
+  threads_.erase(tid);
+  last_ = nullptr;
 }
 
 }  // namespace portproof

@@ -8,6 +8,7 @@
 #define PORTPROOF_ORACLE_PROCESS_TABLE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -52,9 +53,12 @@ class ProcessTable {
   bool empty() const { return threads_.empty(); }
 
  private:
+  Thread& Make(int32_t tid);
   int32_t Parentage(int32_t tid, int32_t header_pid);
 
-  absl::flat_hash_map<int32_t, Thread> threads_;
+  absl::flat_hash_map<int32_t, std::unique_ptr<Thread>> threads_;
+  int32_t last_tid_ = kNoPid;  // and its thread: lines of one come in runs
+  Thread* last_ = nullptr;
   absl::flat_hash_set<int32_t> dead_;
   std::vector<int32_t> cloning_;  // threads inside an unfinished clone
 };

@@ -90,6 +90,9 @@ class Reader {
   void OnResumed(const StraceLine& line);
   void OnSend(const StraceLine& line);
   void OnRecv(const StraceLine& line);
+  uint64_t PortOfSend(const FdText& fd) const;
+  uint64_t FileBytes(const Thread& thread) const;
+  std::string Outcome(Event& event, const Thread& thread, const ResultText& result);
   void FinishSend(Thread& thread, const ResultText& result);
   void FinishRecv(const Thread& thread, Cursor& cursor);
   void EmitRecv(const Thread& thread, int64_t returned);
@@ -284,29 +287,24 @@ bool Reader::IsPort(uint64_t inode, std::span<const uint8_t> bytes, uint64_t siz
   return socket.kind == SocketKind::kPort;
 }
 
+// The receiving inode of what a descriptor sends to; 0 if that can be no port.
+uint64_t Reader::PortOfSend(const FdText& fd) const {
+  if (fd.kind != FdText::Kind::kUnix && fd.kind != FdText::Kind::kUnixDgram) return 0;
+  if (fd.peer != 0) return fd.peer;
+  const auto own = sockets_.find(fd.inode);  // recorded with -y: only the own end is named
+  return own == sockets_.end() ? 0 : own->second.peer;
+}
+
 void Reader::OnSend(const StraceLine& line) {
   ++calls_seen_;
   Cursor cursor(line.args);
   FdText fd;
   if (!ParseFd(cursor, fd)) return Damaged("sendmsg: expected a descriptor", 0);
   sockets_named_ += fd.kind == FdText::Kind::kPlain ? 0 : 1;
-  const bool may_be_port = fd.kind == FdText::Kind::kUnix || fd.kind == FdText::Kind::kUnixDgram;
-  uint64_t inode = fd.peer;
-  if (may_be_port && inode == 0) {  // recorded with -y: only the own end is named
-    const auto own = sockets_.find(fd.inode);
-    inode = own == sockets_.end() ? 0 : own->second.peer;
-  }
-  if (!may_be_port || inode == 0) {
-    if (line.kind == LineKind::kUnfinished) {
-      Thread& thread = processes_.Find(tid_);
-      thread.pending = PendingCall::kSend;
-      thread.ticket = 0;
-      thread.skip = true;
-    }
-    return;
-  }
+  const bool unfinished = line.kind == LineKind::kUnfinished;
+  const uint64_t inode = PortOfSend(fd);
   message_.Clear();
-  if (!cursor.Eat(", ") || !ParseMessage(cursor, message_)) {
+  if (inode != 0 && (!cursor.Eat(", ") || !ParseMessage(cursor, message_))) {
     return Damaged("sendmsg: expected a message header {msg_name=..., msg_iov=[...], ...}", inode);
   }
   Event event = Base(EventKind::kSend);
@@ -315,64 +313,74 @@ void Reader::OnSend(const StraceLine& line) {
   event.fds = message_.fds;
   event.rights = message_.rights;
   event.iov = message_.iov;
-  if (message_.fds > 0 && !file_bytes_.empty()) {
-    const auto file =
-        file_bytes_.find(absl::HashOf(ProcessId(), message_.first_fd_number, message_.first_fd));
-    if (file != file_bytes_.end()) event.segment_bytes = file->second;
-  }
   const auto header = DecodeHeader(event.data);
   Thread& thread = processes_.Find(tid_, header ? header->header.pid : kNoPid);
   event.pid = thread.pid;
-  const uint64_t assumed_size =
+  if (message_.fds > 0) event.segment_bytes = FileBytes(thread);
+  const uint64_t least_size =
       message_.cut ? std::max<uint64_t>(event.size, kHeaderBytes) : event.size;
   thread.inode = inode;
-  thread.skip = !IsPort(inode, event.data, assumed_size);
+  thread.skip = inode == 0 || !IsPort(inode, event.data, least_size);
   thread.ticket = 0;
   thread.cut = message_.cut;
-  const bool unfinished = line.kind == LineKind::kUnfinished;
   if (unfinished) {
     thread.pending = PendingCall::kSend;
     thread.entry_line = line_;
     thread.damaged_before = log_.damaged_count;
-    if (thread.skip) return;
   }
   ResultText result;
-  if (!unfinished && (!cursor.Eat(", ") || !SkipValue(cursor) || !ParseResult(cursor, result))) {
+  if (!unfinished && inode != 0 &&
+      (!cursor.Eat(", ") || !SkipValue(cursor) || !ParseResult(cursor, result))) {
     return Damaged("sendmsg: expected its flags and result", thread.skip ? 0 : inode);
   }
   if (thread.skip) return;
   event.port = PortName(inode);
   if (event.size == 0 && !message_.cut) ++SocketOf(inode).zero_length;
-  thread.ticket = queue_.Reserve(event);
-  if (!unfinished) FinishSend(thread, result);
+  if (unfinished) {
+    thread.ticket = queue_.Reserve(event);
+    return;
+  }
+  const std::string wrong = Outcome(event, thread, result);
+  queue_.Push(event);
+  if (!wrong.empty()) Damaged(wrong, inode);
+}
+
+uint64_t Reader::FileBytes(const Thread& thread) const {
+  if (file_bytes_.empty()) return 0;
+  const int32_t pid = thread.pid == kNoPid ? tid_ : thread.pid;
+  const auto file =
+      file_bytes_.find(absl::HashOf(pid, message_.first_fd_number, message_.first_fd));
+  return file == file_bytes_.end() ? 0 : file->second;
+}
+
+// What became of a send; not empty: the result cannot be right.
+std::string Reader::Outcome(Event& event, const Thread& thread, const ResultText& result) {
+  const bool restarted = result.unknown && !result.errno_name.empty();
+  if (result.unknown && !restarted) {
+    event.killed = true;
+  } else if (result.value < 0 || restarted) {
+    Socket& socket = SocketOf(thread.inode);
+    if (event.size == 0 && socket.zero_length > 0) --socket.zero_length;
+    event.kind = EventKind::kFail;
+    event.errno_name = KeepErrno(restarted ? "EINTR" : result.errno_name);
+  } else if (!thread.cut && static_cast<uint64_t>(result.value) != event.size) {
+    event.killed = true;  // it may have gone, or not
+    return absl::StrCat("sendmsg: given ", event.size,
+                        " bytes, expected that many or -1 returned, not ", result.value);
+  } else {
+    event.size = static_cast<uint64_t>(result.value);
+    event.data = event.data.first(std::min<size_t>(event.data.size(), event.size));
+  }
+  return "";
 }
 
 void Reader::FinishSend(Thread& thread, const ResultText& result) {
   Event* event = queue_.Find(thread.ticket);
   const EventQueue::Ticket ticket = std::exchange(thread.ticket, 0);
   if (event == nullptr) return;
-  if (!result.unknown && result.value >= 0 && !thread.cut &&
-      static_cast<uint64_t>(result.value) != event->size) {
-    const uint64_t given = event->size;
-    event->killed = true;
-    queue_.Settle(ticket, false);
-    return Damaged(absl::StrCat("sendmsg: given ", given,
-                                " bytes, expected that many or -1 returned, not ", result.value),
-                   thread.inode);
-  }
-  const bool restarted = result.unknown && !result.errno_name.empty();
-  if (result.unknown && !restarted) {
-    event->killed = true;
-  } else if (result.value < 0 || restarted) {
-    Socket& socket = SocketOf(thread.inode);
-    if (event->size == 0 && socket.zero_length > 0) --socket.zero_length;
-    event->kind = EventKind::kFail;
-    event->errno_name = KeepErrno(restarted ? "EINTR" : result.errno_name);
-  } else {
-    event->size = static_cast<uint64_t>(result.value);
-    event->data = event->data.first(std::min<size_t>(event->data.size(), event->size));
-  }
+  const std::string wrong = Outcome(*event, thread, result);
   queue_.Settle(ticket, false);
+  if (!wrong.empty()) Damaged(wrong, thread.inode);
 }
 
 void Reader::OnRecv(const StraceLine& line) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 
 #ifdef __SSE2__
@@ -218,16 +217,25 @@ bool Cursor::Eat(std::string_view text) {
 }
 
 bool ParseUnsigned(Cursor& cursor, uint64_t& value) {
-  const auto [end, error] = std::from_chars(cursor.at, cursor.end, value);
-  if (error != std::errc()) return false;
-  cursor.at = end;
+  constexpr int kDigitsSafe = 19;  // never more than 64 bits
+  const char* at = cursor.at;
+  uint64_t sum = 0;
+  for (; at < cursor.end && IsDigit(*at) && at - cursor.at < kDigitsSafe; ++at) {
+    sum = sum * 10 + static_cast<uint64_t>(*at - '0');
+  }
+  if (at == cursor.at || (at < cursor.end && IsDigit(*at))) return false;
+  cursor.at = at;
+  value = sum;
   return true;
 }
 
 bool ParseSigned(Cursor& cursor, int64_t& value) {
-  const auto [end, error] = std::from_chars(cursor.at, cursor.end, value);
-  if (error != std::errc()) return false;
-  cursor.at = end;
+  Cursor ahead = cursor;
+  const bool negative = ahead.Eat('-');
+  uint64_t magnitude = 0;
+  if (!ParseUnsigned(ahead, magnitude) || magnitude > INT64_MAX) return false;
+  value = negative ? -static_cast<int64_t>(magnitude) : static_cast<int64_t>(magnitude);
+  cursor = ahead;
   return true;
 }
 
@@ -455,6 +463,7 @@ bool ParseFlags(Cursor& cursor, MessageText& message) {
 
 bool ParseMessage(Cursor& cursor, MessageText& message) {
   if (!cursor.Eat('{')) return false;
+  cursor.Eat("msg_name=NULL, msg_namelen=0, ");  // what there mostly is
   while (true) {
     if (cursor.Eat("msg_iov=")) {
       if (!ParseIovecs(cursor, message)) return false;

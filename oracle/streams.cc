@@ -67,6 +67,7 @@ void Checker::State::JudgeStream(Datagram& datagram) {
 void Checker::State::Begin(Datagram& datagram) {
   Port& port = *datagram.port;
   ++datagram.tally->counts.fragmented_streams;
+  begun_.insert(&port);
   std::unique_ptr<Assembly>& slot = port.streams[datagram.key];
   bool explained = false;
   if (slot != nullptr && !slot->absorbing) {
@@ -123,6 +124,7 @@ void Checker::State::Orphan(Datagram& datagram) {
     }
   }
   if (port.streams.size() >= kStreamsMax) return;
+  begun_.insert(&port);
   std::unique_ptr<Assembly>& slot = port.streams[datagram.key];
   slot = std::make_unique<Assembly>();
   slot->key = datagram.key;
