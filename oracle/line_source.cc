@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<LineSource>> LineSource::Open(const std::string& 
   if (follow) {
     StopDescriptor();
     source->watch_fd_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    const uint32_t mask = IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF | IN_CLOSE_WRITE;
+    const uint32_t mask = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_CLOSE_WRITE;
     if (source->watch_fd_ >= 0 && path != "-") {
       inotify_add_watch(source->watch_fd_, path.c_str(), mask);
     }
@@ -192,9 +192,12 @@ bool LineSource::WaitForGrowth() {
   const ssize_t got = read(watch_fd_, events, sizeof events);
   for (ssize_t at = 0; at < got;) {
     const auto* event = reinterpret_cast<const inotify_event*>(events + at);
-    if ((event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) follow_ = false;
+    if ((event->mask & (IN_MOVE_SELF | IN_IGNORED)) != 0) follow_ = false;
     at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
   }
+  // Removed: what it holds is read to its end, and no more will come.
+  struct stat status = {};
+  if (fstat(fd_, &status) != 0 || status.st_nlink == 0) follow_ = false;
   return true;
 }
 

@@ -370,6 +370,17 @@ int Main(int argc, char** argv) {
   explain->add_option("RULE-ID", rule_id, "Such as FRG-1")->required();
   AddOutput(*explain, shared);
 
+  const std::string first = argc > 1 ? argv[1] : "";
+  std::string known;
+  bool is_known = false;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    known += " " + command->get_name();
+    is_known = is_known || command->get_name() == first;
+  }
+  if (!first.empty() && first[0] != '-' && !is_known) {
+    return Fail(
+        absl::InvalidArgumentError(absl::StrCat("unknown command ", first, "; there are:", known)));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

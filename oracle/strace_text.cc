@@ -209,13 +209,6 @@ bool DecodeEscape(Cursor& cursor, ByteBuffer& bytes) {
 
 }  // namespace
 
-bool Cursor::Eat(std::string_view text) {
-  if (static_cast<size_t>(end - at) < text.size() || memcmp(at, text.data(), text.size()) != 0)
-    return false;
-  at += text.size();
-  return true;
-}
-
 bool ParseUnsigned(Cursor& cursor, uint64_t& value) {
   constexpr int kDigitsSafe = 19;  // never more than 64 bits
   const char* at = cursor.at;

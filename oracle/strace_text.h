@@ -53,7 +53,15 @@ struct Cursor {
     ++at;
     return true;
   }
-  bool Eat(std::string_view text);
+  template <size_t kSize>
+  bool Eat(const char (&text)[kSize]) {  // a literal: compared without a call
+    constexpr size_t kLength = kSize - 1;
+    if (static_cast<size_t>(end - at) < kLength || __builtin_memcmp(at, text, kLength) != 0) {
+      return false;
+    }
+    at += kLength;
+    return true;
+  }
   std::string_view Rest() const { return {at, static_cast<size_t>(end - at)}; }
 };
 
