@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "oracle/hex.h"
 #include "oracle/strace_text.h"
 
 #ifdef __SSE2__
@@ -31,15 +32,6 @@ constexpr uint64_t kProgressLines = 1 << 14;
 
 constexpr std::array<std::string_view, 7> kEventNames = {"open", "send", "recv", "fail",
                                                          "eof",  "exit", "close"};
-
-constexpr auto kHexValue = [] {
-  std::array<int8_t, 256> table{};
-  table.fill(-1);
-  for (int i = 0; i < 10; ++i) table[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
-  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('a' + i)] = static_cast<int8_t>(10 + i);
-  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
-  return table;
-}();
 
 #ifdef __SSE2__
 // Sixteen lower-case hex digits to eight bytes; false where they are something else.
@@ -69,10 +61,9 @@ bool DecodeHex(std::string_view text, ByteBuffer& bytes) {
   while (at + 16 <= text.size() && DecodeEight(text.data() + at, out + at / 2)) at += 16;
 #endif
   for (; at < text.size(); at += 2) {
-    const int high = kHexValue[static_cast<uint8_t>(text[at])];
-    const int low = kHexValue[static_cast<uint8_t>(text[at + 1])];
-    if ((high | low) < 0) return false;
-    out[at / 2] = static_cast<uint8_t>(high * 16 + low);
+    const int value = HexPair(text.data() + at);
+    if (value < 0) return false;
+    out[at / 2] = static_cast<uint8_t>(value);
   }
   bytes.Grew(text.size() / 2);
   return true;
@@ -399,7 +390,7 @@ bool LineParser::ReadField(std::string_view key, ondemand::value value, Event& e
 }
 
 absl::Status ReadFirstLine(std::string_view line, ondemand::parser& parser, TraceInfo& info) {
-  const auto wrong = [](std::string what) { return absl::InvalidArgumentError(what); };
+  const auto wrong = [](const std::string& what) { return absl::InvalidArgumentError(what); };
   ondemand::document document;
   const simdjson::padded_string_view padded(line.data(), line.size(),
                                             line.size() + LineSource::kPadding);

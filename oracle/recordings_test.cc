@@ -23,7 +23,7 @@ std::string Convert(const std::string& path, bool redact) {
   TraceInfo info;
   const auto settled = SettleProfile(input, {}, info);
   EXPECT_TRUE(settled.ok());
-  const std::string out_path = WriteFile("converted.jsonl", "");
+  std::string out_path = WriteFile("converted.jsonl", "");
   auto out = TextSink::Open(out_path);
   JsonLinesWriter writer([&](std::string_view line) { (*out)->Write(line); }, info);
   Redactor redactor(*ResolveProfile(settled->profile)->profile, info.byte_order, {}, writer);

@@ -28,7 +28,7 @@ std::string_view Name(Severity severity) {
 }
 
 std::string Colored(Severity severity, bool color) {
-  const std::string name(Name(severity));
+  std::string name(Name(severity));
   if (!color) return name;
   const char* code = severity == Severity::kError     ? "\x1b[31;1m"
                      : severity == Severity::kWarning ? "\x1b[33;1m"

@@ -12,7 +12,6 @@
 namespace portproof {
 namespace {
 
-using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::IsEmpty;
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "oracle/hex.h"
+
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -116,21 +118,6 @@ void SplitCall(Cursor& cursor, StraceLine& line) {
     line.kind = LineKind::kUnfinished;
     line.args.remove_suffix(kUnfinished.size());
   }
-}
-
-constexpr auto kHexValue = [] {
-  std::array<int8_t, 256> table{};
-  table.fill(-1);
-  for (int i = 0; i < 10; ++i) table[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
-  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('a' + i)] = static_cast<int8_t>(10 + i);
-  for (int i = 0; i < 6; ++i) table[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
-  return table;
-}();
-
-int HexPair(const char* at) {
-  const int high = kHexValue[static_cast<uint8_t>(at[0])];
-  const int low = kHexValue[static_cast<uint8_t>(at[1])];
-  return (high | low) < 0 ? -1 : high * 16 + low;
 }
 
 #ifdef __SSE2__

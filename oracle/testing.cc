@@ -13,7 +13,7 @@
 namespace portproof {
 
 std::string WriteFile(const std::string& name, std::string_view content) {
-  const std::string path = testing::TempDir() + "/" + name;
+  std::string path = testing::TempDir() + "/" + name;
   std::ofstream(path, std::ios::binary) << content;
   return path;
 }
