@@ -35,10 +35,8 @@ void ProfileEvidence::Add(const Event& event) {
   Shape& shape = shapes_[header.type];
   const bool whole = !header.nf && !header.mf;
   const bool new_port = whole && payload == kNewPortBytes && event.fds > 0 && !header.mmap;
-  const bool mmap =
-      whole && payload == 0 && event.fds == 1 && header.stream == 0 && header.last && !header.mmap;
-  const bool remove_pid =
-      whole && payload == kPidBytes && event.fds == 0 && header.stream == 0 && !header.mmap;
+  const bool mmap = whole && payload == 0 && event.fds == 1 && header.stream == 0 && !header.mmap;
+  const bool remove_pid = whole && payload == kPidBytes && event.fds == 0 && !header.mmap;
   const bool modules = payload > 0 && !header.nf && event.data.size() > kHeaderBytes &&
                        event.data[kHeaderBytes] == '[';
   for (Shape* each : {&shape, &all_}) {
@@ -48,6 +46,8 @@ void ProfileEvidence::Add(const Event& event) {
     each->like_remove_pid += remove_pid ? 1 : 0;
     each->like_modules += modules ? 1 : 0;
     each->empty += payload == 0 ? 1 : 0;
+    each->without_fd += !header.nf && event.fds == 0 ? 1 : 0;
+    each->with_one_fd += !header.nf && event.fds == 1 ? 1 : 0;
   }
   if (event.fds == 1) ++one_fd_;
   if (event.fds >= 2) ++two_fds_;
@@ -77,12 +77,14 @@ uint64_t ProfileEvidence::PenaltyOfTypes(const Profile& profile) const {
   penalty += kTelling * (all_.like_new_port - new_port.like_new_port);
   const Shape mmap = shape_of(Type::kMmap);
   penalty += kTelling * (mmap.count - mmap.like_mmap);
-  penalty += kTelling * (all_.like_mmap - mmap.like_mmap);
+  penalty += kHint * (all_.like_mmap - mmap.like_mmap);
   const Shape remove_pid = shape_of(Type::kRemovePid);
   penalty += kTelling * (remove_pid.count - remove_pid.like_remove_pid);
   penalty += kHint * (all_.like_remove_pid - remove_pid.like_remove_pid);
   const Shape modules = shape_of(Type::kModules);
   penalty += kUnlikely * (modules.count - modules.like_modules);
+  penalty += kTelling * shape_of(Type::kChangeFile).without_fd;  // FDS-6
+  penalty += kTelling * shape_of(Type::kStartWorker).with_one_fd;
   const Shape ready = shape_of(Type::kProcessReady);
   penalty += kUnlikely * (ready.count - ready.empty);
   const Shape read_queue = shape_of(Type::kReadQueue);

@@ -39,6 +39,8 @@ class ProfileEvidence {
     uint64_t like_remove_pid = 0;
     uint64_t like_modules = 0;
     uint64_t empty = 0;
+    uint64_t without_fd = 0;  // of those that may have one
+    uint64_t with_one_fd = 0;
   };
   uint64_t Penalty(const Profile& profile) const;
   uint64_t PenaltyOfTypes(const Profile& profile) const;

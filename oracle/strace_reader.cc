@@ -651,8 +651,10 @@ bool BeginsInside(LineSource& lines) {
   std::string_view second;
   if (!lines.PeekTwo(first, second)) return false;
   const StraceLine split = SplitLine(first);
-  return split.kind != LineKind::kNoise && (split.column < kColumn || split.time_us == kNoTime) &&
-         SplitLine(second).column >= kColumn;
+  const StraceLine next = SplitLine(second);
+  const bool no_time = split.time_us == kNoTime && next.time_us != kNoTime;
+  return split.kind != LineKind::kNoise && (split.column < kColumn || no_time) &&
+         next.column >= kColumn;
 }
 
 absl::Status Verdict(const std::vector<StraceFile>& files, const Reader& reader) {

@@ -370,6 +370,15 @@ TEST(StraceReader, JoinsTheFilesOfARecordingPerThread) {
   EXPECT_EQ(report->result.counts.processes, 2u);
 }
 
+TEST(StraceReader, TakesNoPidFromALineThatLostItsBeginning) {
+  // "12202 1795..." cut to "02 1795...": another process, if it were believed.
+  const std::string cut = absl::StrCat("02 1795402788.000001 ", SendCall(kData),
+                                       "\n12202 1795402788.000002 ", std::string(kPair), "\n");
+  const TraceReport report = JudgeText(cut, "unit-0.2");
+  EXPECT_EQ(report.log.damaged_count, 1u);
+  EXPECT_EQ(report.result.counts.datagrams, 0u);
+}
+
 TEST(StraceReader, JudgesARecordingBegunInTheMiddleByWhatItHas) {
   const TraceReport report =
       Strace()

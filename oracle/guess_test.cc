@@ -1,0 +1,77 @@
+// The profile guessed from traffic of each set of releases.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "oracle/testing.h"
+#include "protocol/profile.h"
+
+namespace portproof {
+namespace {
+
+// What every server sends when it starts: two ports, a segment, a process that died.
+std::string Start(const Profile& profile) {
+  const auto number = [&](Type type) { return *NumberOf(profile, type); };
+  const std::string fds = absl::StrCat(",\"fds\":", profile.fds_max);
+  const std::string cred = profile.credentials ? ",\"cred_pid\":101" : "";
+  const DatagramText port{
+      .stream = 0, .type = number(Type::kNewPort), .last = true, .payload = std::string(64, '0')};
+  const DatagramText segment{.stream = 0, .type = number(Type::kMmap), .last = true, .payload = ""};
+  const DatagramText died{
+      .stream = 0, .type = number(Type::kRemovePid), .last = true, .payload = "05000000"};
+  return absl::StrCat("{\"portproof\":1}\n", kOpen, Send(port, fds), Recv(port, fds + cred),
+                      Send(segment, ",\"fds\":1"), Recv(segment, ",\"fds\":1" + cred), Send(died),
+                      Recv(died, cred));
+}
+
+TEST(Guess, NamesTheNewestReleaseThatNumbersTypesSo) {
+  for (const Profile& profile : Profiles()) {
+    if (profile.newest == "unit-seed") continue;
+    const TraceReport report = JudgeText(Start(profile));
+    const Profile* guessed = ResolveProfile(report.profile)->profile;
+    EXPECT_EQ(report.source, ProfileSource::kGuessed);
+    EXPECT_FALSE(report.guess_weak);
+    for (const Type type : {Type::kNewPort, Type::kMmap, Type::kRemovePid}) {
+      EXPECT_EQ(NumberOf(*guessed, type), NumberOf(profile, type))
+          << profile.newest << " guessed as " << report.profile;
+    }
+    EXPECT_EQ(guessed->credentials, profile.credentials) << profile.newest;
+    EXPECT_EQ(guessed->fds_max, profile.fds_max) << profile.newest;
+    EXPECT_THAT(Broken(report), testing::IsEmpty()) << profile.newest;
+  }
+}
+
+TEST(Guess, PrefersTheFirstReleaseOverThoseThatLookTheSame) {
+  EXPECT_EQ(JudgeText(Start(*ResolveProfile("unit-0.5")->profile)).profile, "unit-0.2");
+}
+
+TEST(Guess, TakesFullFragmentsForTheirLimit) {
+  const Profile& profile = *ResolveProfile("unit-1.8.0")->profile;
+  const DatagramText first{.type = *NumberOf(profile, Type::kData), .mf = true, .payload = ""};
+  const DatagramText rest{.type = first.type, .nf = true};
+  for (const auto& [bytes, release] :
+       {std::pair(16384, "unit-1.8.0"), std::pair(16368, "unit-1.17.0")}) {
+    const std::string zero = absl::StrCat(",\"data_zero\":", bytes);
+    const TraceReport report =
+        JudgeText(absl::StrCat(Start(profile), Send(first, zero), Recv(first, zero), Both(rest)));
+    EXPECT_EQ(report.profile, release);
+    EXPECT_THAT(report.guess_why, testing::HasSubstr("fragment sizes"));
+  }
+}
+
+TEST(Guess, IsWeakWithoutATellingType) {
+  const TraceReport report =
+      JudgeText(absl::StrCat("{\"portproof\":1}\n", kOpen, Both({.type = 0})));
+  EXPECT_TRUE(report.guess_weak);
+}
+
+TEST(Guess, GivesWayToTheTraceAndBothToTheUser) {
+  const std::string text = kFirstLine + kOpen + Both({});
+  EXPECT_EQ(JudgeText(text).source, ProfileSource::kTrace);
+  EXPECT_EQ(JudgeText(text).profile, "unit-0.2");
+  EXPECT_EQ(JudgeText(text, "unit-1.18").source, ProfileSource::kGiven);
+  EXPECT_EQ(JudgeText(text, "unit-1.18").profile, "unit-1.18.0");
+}
+
+}  // namespace
+}  // namespace portproof
