@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kLateKept = 64;
 constexpr size_t kDepthMax = 4096;  // of a search, which only a violation needs
 constexpr size_t kLanesKept = 16;
+constexpr size_t kLanesMax = 256;  // threads with datagrams on their way
 constexpr int kLikenessMin = 2;
 
 uint64_t Mix(uint64_t a, uint64_t b) {
@@ -68,8 +69,17 @@ Delivery::Lane& Delivery::LaneOf(int32_t tid) {
   if (lanes_.size() >= kLanesKept) {
     std::erase_if(lanes_, [](const Lane& lane) { return lane.waiting.empty(); });
   }
+  if (lanes_.size() >= kLanesMax) ForgetLanes();
   lanes_.push_back({tid, {}, {}});
   return lanes_.back();
+}
+
+// The older half: threads whose datagrams nobody read.
+void Delivery::ForgetLanes() {
+  forgot_ = true;
+  const auto half = lanes_.begin() + static_cast<ptrdiff_t>(lanes_.size() / 2);
+  for (auto lane = lanes_.begin(); lane != half; ++lane) outstanding_ -= lane->waiting.size();
+  lanes_.erase(lanes_.begin(), half);
 }
 
 void SentQueue::PushFront(const Sent& sent) {

@@ -88,7 +88,7 @@ class Delivery {
   void Push(int32_t tid, const Sent& sent);
   void Take(const Event& received, Match& match);
   size_t outstanding() const { return outstanding_; }
-  bool forgot() const { return forgot_; }  // kOutstandingMax was reached
+  bool forgot() const { return forgot_; }  // more was on its way than is kept
 
  private:
   struct Lane {
@@ -104,6 +104,7 @@ class Delivery {
   void Consume(Lane& lane, size_t depth, Match& match);
   bool Exchange(const Lane& lane, const Sent& passed);
   void Forget();
+  void ForgetLanes();
 
   std::vector<Lane> lanes_;
   SentQueue late_;

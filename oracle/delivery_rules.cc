@@ -65,7 +65,7 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   }
   const Sent& sent = *match.sent;
   if (match.kind == Match::Kind::kTwice) {
-    if (!port.opened) return;
+    if (!port.opened || port.delivery.forgot()) return;
     const Place place{std::string(event.port), true,      sent.stream, sent.process, sent.slot,
                       event.time_us,           event.line};
     findings_.Report(Rule::kSoc3, place.AsWhere(), "received twice", Lost::kDelivery);
