@@ -10,6 +10,7 @@ namespace portproof {
 namespace {
 
 constexpr size_t kTimePointsMax = 1024;
+constexpr size_t kDeadKept = 1 << 16;
 constexpr size_t kPortsKept = 1024;  // beyond, ports nobody is left to use are forgotten
 
 // After these the same datagram may be tried again; the port goes on (SND-2).
@@ -123,6 +124,7 @@ Process* Checker::State::ProcessOf(const Event& event) {
   if (pid == kNoPid) return nullptr;
   Process& process = ProcessNamed(pid);
   process.acted = true;
+  dead_.erase(pid);
   process.last_sequence = sequence_;
   return &process;
 }
@@ -130,6 +132,7 @@ Process* Checker::State::ProcessOf(const Event& event) {
 void Checker::State::CountProcess(Process* process, const Port& port) {
   if (process == nullptr) return;
   process->partial = process->partial || !port.opened;
+  if (process->partial && partial_.size() < kDeadKept) partial_.insert(process->serial);
   if (!std::exchange(process->counted, true)) ++tally_.counts.processes;
 }
 
@@ -164,6 +167,7 @@ void Checker::State::FirstSend(Port& port) {
   port.streams.clear();
   port.turns.clear();
   port.ended.clear();
+  port.headerless.clear();
 }
 
 void Checker::State::OnSend(const Event& event) {
@@ -183,7 +187,12 @@ void Checker::State::OnSend(const Event& event) {
     JudgeDatagram(datagram);
   } else {
     const auto header = DecodeHeader(event.data, options_.byte_order);
-    if (header) datagram.header = header->header;
+    if (header) {
+      datagram.header = header->header;
+      datagram.key = KeyOf(datagram);
+      const auto open = port.streams.find(datagram.key);
+      if (open != port.streams.end()) open->second->dying = true;
+    }
   }
   Sent sent;
   sent.print = PrintOf(event);
@@ -194,7 +203,9 @@ void Checker::State::OnSend(const Event& event) {
   sent.line = event.line;
   sent.pid = event.pid;
   sent.process = process == nullptr ? kNoPid : process->pid;
+  sent.serial = process == nullptr ? 0 : process->serial;
   sent.fds = event.fds;
+  sent.iov = event.iov;
   sent.stream = datagram.header.stream;
   sent.killed = event.killed;
   sent.fragment = datagram.fragment();
@@ -259,7 +270,7 @@ void Checker::State::OnExit(const Event& event) {
   std::vector<Port*> ports(begun_.begin(), begun_.end());
   SortByName(ports);
   for (Port* port : ports) {
-    EndStreams(*port, pid);
+    EndStreamsOfDead(*port, pid);
     if (port->streams.empty()) begun_.erase(port);
   }
   EndProcess(pid);
@@ -267,8 +278,15 @@ void Checker::State::OnExit(const Event& event) {
 
 void Checker::State::EndProcess(int32_t pid) {
   const auto found = processes_.find(pid);
+  Past past;
+  const auto dead = dead_.find(pid);
+  if (dead != dead_.end()) past = dead->second;
+  if (found != processes_.end()) {
+    past.acted |= found->second->acted;
+    past.named = EndIdentity(*found->second, past.named);
+  }
+  if (dead_.size() < kDeadKept) dead_[pid] = past;
   if (found == processes_.end()) return;
-  EndIdentity(*found->second);
   processes_.erase(found);
   EndLedgers(false);
 }

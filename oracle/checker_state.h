@@ -46,6 +46,7 @@ struct Assembly {
   uint32_t stream = 0;
   int32_t process = kNoPid;  // whose death ends it
   int32_t header_pid = 0;
+  bool pid_faulty = false;  // HDR-6 was said of its first fragment
   uint16_t reply_port = 0;
   uint8_t type = 0;
   bool type_known = true;  // false: refused by HDR-4, or begun before the trace
@@ -56,6 +57,8 @@ struct Assembly {
   bool counted = false;    // its first fragment was seen
   bool mmap = false;       // some datagram of it was in shared mode
   bool received = false;   // its last fragment
+  bool dying = false;      // a thread died sending more of it: that may yet be received
+  bool dead = false;       // and its process with it
   uint32_t owed = 0;       // ends of refused duplicates still to come
   Place first;
   int64_t last_time_us = kNoTime;
@@ -113,7 +116,8 @@ struct Port {
   std::vector<SegmentUse> unattributed;  // until the receiving process is known
   Tally receive_only;                    // what counts if no send is ever seen
   std::vector<uint64_t> receive_slots;
-  std::vector<Place> unsent;  // received before any send was seen
+  std::vector<Place> unsent;        // received before any send was seen
+  std::vector<int32_t> headerless;  // senders of what HDR-1 was said of; each explains one finding
 };
 
 struct Process {
@@ -131,6 +135,12 @@ struct Process {
   bool send_known = false;
   std::vector<Place> differing;  // datagrams with other_pid, while it may be constant
   uint64_t differing_count = 0;
+};
+
+// What is kept of a process that died: what it sent may be received later.
+struct Past {
+  bool acted = false;  // some event was its own
+  bool named = false;  // HDR-7 was said of it
 };
 
 struct SegmentLedger {
@@ -158,6 +168,7 @@ struct Datagram {
   bool shape_only = false;  // where it stands in a stream is not known
   bool faulty = false;
   bool pid_faulty = false;
+  bool killed = false;  // its thread died inside the send, and it was received
   Tally* tally = nullptr;
 
   uint64_t payload_bytes() const { return event->size - kHeaderBytes; }
@@ -176,6 +187,7 @@ struct Datagram {
 
 using checking::Assembly;
 using checking::Datagram;
+using checking::Past;
 using checking::Place;
 using checking::Port;
 using checking::Process;
@@ -247,7 +259,7 @@ class Checker::State {
 
   // identity.cc
   void JudgeIdentity(Datagram& datagram);
-  void EndIdentity(Process& process);
+  bool EndIdentity(Process& process, bool named);  // true: HDR-7 was said of it
 
   // streams.cc
   void JudgeStream(Datagram& datagram);
@@ -257,19 +269,22 @@ class Checker::State {
   void Continue(Datagram& datagram, Assembly& assembly);
   void JudgeSameMessage(const Datagram& datagram, Assembly& assembly);
   void Advance(const Datagram& datagram, Assembly& assembly);
+  void JudgeOverlap(const Datagram& datagram, Assembly& assembly);
   void JudgeTurn(const Datagram& datagram, Assembly& assembly);
   Turns& TurnsOf(Port& port, int32_t process);
   void Unlink(Port& port, Assembly& assembly);
   void Close(Port& port, Assembly& assembly);
   void Unfinished(Port& port, Assembly& assembly);
+  bool FollowsFromLoss(Port& port, int32_t sender);
   void EndStreams(Port& port, int32_t process);  // kNoPid: of all
+  void EndStreamsOfDead(Port& port, int32_t process);
   void Received(Port& port, const Sent& sent, const Event& event);
 
   // segments.cc
   void UseSegments(const Datagram& datagram);
   void Attribute(Port& port);
   void Use(uint32_t receiver, bool partial, const SegmentUse& use);
-  void EndLedger(SegmentLedger& ledger);
+  void EndLedger(uint64_t key, SegmentLedger& ledger);
   void EndLedgers(bool all);  // false: of dead processes, where there are many
   Geometry GeometryOf(const Process* sender) const;
 
@@ -281,6 +296,8 @@ class Checker::State {
   uint32_t serials_ = 0;
   absl::flat_hash_map<std::string, std::unique_ptr<Port>> ports_;
   absl::flat_hash_map<int32_t, std::unique_ptr<Process>> processes_;
+  absl::flat_hash_set<uint32_t> partial_;                 // serials of processes that are
+  absl::flat_hash_map<int32_t, Past> dead_;               // by pid
   absl::flat_hash_map<uint64_t, SegmentLedger> ledgers_;  // by serials of sender and receiver
   bool tiny_segments_ = false;
   std::vector<Reference> references_;

@@ -8,6 +8,7 @@ namespace portproof {
 namespace {
 
 constexpr uint32_t kPlainIovecsMax = 8;  // IOV-3: seven runs and the header
+constexpr size_t kHeaderlessKept = 64;
 constexpr uint64_t kReferencesMax = 79;  // IOV-3: runs of a datagram in shared mode
 
 struct Needs {
@@ -62,6 +63,11 @@ void Checker::State::JudgeDatagram(Datagram& datagram) {
     datagram.faulty |=
         findings_.Report(Rule::kHdr1, where,
                          absl::StrCat("datagram of ", event.size, " bytes, expected at least 16"));
+    std::vector<int32_t>& headerless = datagram.port->headerless;
+    if (!datagram.shape_only && headerless.size() < kHeaderlessKept)
+      headerless.push_back(where.pid);
+    // It may have been an announcement.
+    if (event.fds > 0 && datagram.process != nullptr) partial_.insert(datagram.process->serial);
     return;
   }
   if (!decoded) return;  // the recorder cut even the header

@@ -38,7 +38,9 @@ struct Sent {
   uint64_t line = 0;
   int32_t pid = kNoPid;      // as recorded
   int32_t process = kNoPid;  // pid, or the thread that stands for it
+  uint32_t serial = 0;       // of the process: pids come back; 0 unknown
   uint32_t fds = 0;
+  uint32_t iov = 0;
   uint32_t stream = 0;
   bool killed = false;     // may not have left
   bool delivered = false;  // received already, though altered

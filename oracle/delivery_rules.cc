@@ -116,15 +116,27 @@ void Checker::State::JudgeKilled(Port& port, const Event& event, const Sent& sen
   as_sent.pid = sent.pid;
   as_sent.time_us = sent.time_us;
   as_sent.line = sent.line;
+  as_sent.iov = sent.iov;
+  as_sent.fds = sent.fds;
   Datagram datagram;
   datagram.event = &as_sent;
   datagram.port = &port;
   const auto process = processes_.find(sent.process);
-  datagram.process = process == processes_.end() ? nullptr : process->second.get();
+  const bool lives = process != processes_.end() && process->second->serial == sent.serial;
+  datagram.process = lives ? process->second.get() : nullptr;
+  datagram.killed = true;
+  datagram.key = sent.key;
   datagram.sequence = sequence_;
   datagram.slot = sent.slot;
   datagram.tally = &tally_;
+  auto open = port.streams.find(sent.key);
+  // It stands before a message that began while it was on its way.
+  datagram.shape_only = open != port.streams.end() && open->second->first.slot > sent.slot;
   JudgeDatagram(datagram);
+  open = port.streams.find(sent.key);
+  if (datagram.shape_only || open == port.streams.end()) return;
+  open->second->dying = false;
+  open->second->dead = open->second->explained = !lives;  // FRG-9: nobody is left to finish it
 }
 
 // A receive that no recorded send explains.
@@ -137,6 +149,10 @@ void Checker::State::JudgeUnsent(Port& port, const Event& event) {
   const Place place = PlaceOfReceive(event, 0, header ? header->header : Header(),
                                      header.has_value(), header ? header->header.pid : kNoPid);
   findings_.Report(Rule::kSoc3, place.AsWhere(), "received, but nobody sent it", Lost::kDelivery);
+  // That a segment was not announced would follow from this.
+  if (!header || TypeOf(*options_.profile, header->header.type) != Type::kMmap) return;
+  const auto sender = processes_.find(event.cred_pid > 0 ? event.cred_pid : header->header.pid);
+  if (sender != processes_.end()) partial_.insert(sender->second->serial);
 }
 
 // Is the sender one whose sends the trace would show?
@@ -147,8 +163,11 @@ bool Checker::State::SenderRecorded(const Event& event) const {
     if (!header) return true;
     pid = header->header.pid;
   }
+  if (pid <= 0) return true;
   const auto sender = processes_.find(pid);
-  return pid <= 0 || (sender != processes_.end() && sender->second->acted);
+  if (sender != processes_.end() && sender->second->acted) return true;
+  const auto dead = dead_.find(pid);
+  return dead != dead_.end() && dead->second.acted;
 }
 
 // Judged for its shape; for its place in a stream only where no send is recorded at all.

@@ -60,10 +60,12 @@ void Checker::State::JudgeIdentity(Datagram& datagram) {
   differs(datagram.place(), shown);
 }
 
-void Checker::State::EndIdentity(Process& process) {
-  if (process.shows_own_pid || process.shows_several || process.differing.empty()) return;
+bool Checker::State::EndIdentity(Process& process, bool named) {
+  if (named) return true;
+  if (process.shows_own_pid || process.shows_several || process.differing.empty()) return false;
   findings_.Report(Rule::kHdr7, process.differing.front().AsWhere(),
                    absl::StrCat(Differs(process.other_pid, process.pid), ", in all its datagrams"));
+  return true;
 }
 
 }  // namespace portproof

@@ -10,7 +10,8 @@ namespace {
 
 constexpr size_t kUnattributedMax = 4096;
 constexpr size_t kUnmetMax = 1024;
-constexpr size_t kLedgersKept = 4096;  // beyond, those of dead processes are closed
+constexpr uint32_t kAnyReceiver = ~uint32_t{0};  // of a port nobody was seen to read
+constexpr size_t kLedgersKept = 4096;            // beyond, those of dead processes are closed
 
 uint64_t LedgerKey(uint32_t sender, uint32_t receiver) { return uint64_t{sender} << 32 | receiver; }
 
@@ -39,9 +40,9 @@ void Checker::State::UseSegments(const Datagram& datagram) {
       tiny_segments_ = *geometry == kTinyGeometry;
     }
   }
-  if (options_.profile->queues || datagram.process == nullptr || datagram.from_receive) return;
+  if (options_.profile->queues || datagram.process == nullptr) return;
   const bool refers = datagram.header.mmap && !references_.empty();
-  if (!announces && !refers) return;
+  if (!announces && (!refers || datagram.from_receive)) return;
   Port& port = *datagram.port;
   SegmentUse use{
       datagram.process->serial, datagram.process->partial, announces, datagram.sequence, 0,
@@ -66,8 +67,10 @@ void Checker::State::Attribute(Port& port) {
 
 void Checker::State::Use(uint32_t receiver, bool partial, const SegmentUse& use) {
   if (use.announces) {
-    ledgers_[LedgerKey(use.sender, receiver)].announced.push_back(use.sequence);
-    // A reader that is never known may be any: all announcements count for it.
+    // A reader that is never known may be any: all announcements count for it, and what was
+    // announced to it counts for all.
+    const uint32_t known = receiver != 0 ? receiver : kAnyReceiver;
+    ledgers_[LedgerKey(use.sender, known)].announced.push_back(use.sequence);
     if (receiver != 0) ledgers_[LedgerKey(use.sender, 0)].announced.push_back(use.sequence);
     return;
   }
@@ -82,8 +85,16 @@ void Checker::State::Use(uint32_t receiver, bool partial, const SegmentUse& use)
   }
 }
 
-void Checker::State::EndLedger(SegmentLedger& ledger) {
+void Checker::State::EndLedger(uint64_t key, SegmentLedger& ledger) {
+  const uint32_t sender = static_cast<uint32_t>(key >> 32);
+  const uint32_t receiver = static_cast<uint32_t>(key);
+  if (partial_.contains(sender) || partial_.contains(receiver)) ledger.partial = true;
   if (ledger.unmet.empty() || ledger.partial) return;
+  const auto any = ledgers_.find(LedgerKey(sender, kAnyReceiver));
+  if (any != ledgers_.end()) {
+    ledger.announced.insert(ledger.announced.end(), any->second.announced.begin(),
+                            any->second.announced.end());
+  }
   std::sort(ledger.announced.begin(), ledger.announced.end());
   for (const SegmentLedger::Unmet& unmet : ledger.unmet) {
     const auto before =
@@ -110,8 +121,8 @@ void Checker::State::EndLedgers(bool all) {
   }
   std::sort(ended.begin(), ended.end());
   for (const uint64_t key : ended) {
-    EndLedger(ledgers_[key]);
-    ledgers_.erase(key);
+    EndLedger(key, ledgers_[key]);
+    ledgers_.erase(key);  // a sender's kAnyReceiver is its last
   }
 }
 

@@ -42,12 +42,18 @@ uint64_t Checker::State::KeyOf(const Datagram& datagram) const {
 void Checker::State::JudgeStream(Datagram& datagram) {
   Port& port = *datagram.port;
   const Header& header = datagram.header;
-  datagram.key = KeyOf(datagram);
+  if (!datagram.killed) datagram.key = KeyOf(datagram);
   if (datagram.fragment() && datagram.payload_bytes() == 0) {
     findings_.Report(Rule::kFrg7, datagram.where(), "fragment with an empty payload");
   }
+  auto found = port.streams.find(datagram.key);
+  // Of a dead process only what was on its way when it died can go on.
+  const bool was_on_its_way = datagram.killed || (header.nf && datagram.from_receive);
+  if (found != port.streams.end() && found->second->dead && !was_on_its_way) {
+    Close(port, *found->second);
+    found = port.streams.end();
+  }
   if (!header.nf && header.mf) return Begin(datagram);
-  const auto found = port.streams.find(datagram.key);
   if (header.nf) {
     if (found == port.streams.end()) return Orphan(datagram);
     return Continue(datagram, *found->second);
@@ -56,12 +62,13 @@ void Checker::State::JudgeStream(Datagram& datagram) {
   if (!port.opened && port.ended.size() < kEndedMax) port.ended.insert(datagram.key);
   if (found == port.streams.end() || found->second->absorbing) return;
   Assembly& open = *found->second;
+  if (FollowsFromLoss(port, datagram.Sender())) return Close(port, open);
   findings_.Report(Rule::kFrg6, datagram.where(),
                    absl::StrCat("unfragmented, while the message begun with datagram at line ",
                                 open.first.line, " of this stream is unfinished"),
                    Lost::kFragment, datagram.key);
   // Perhaps its end, with nf lost: then that it never ends follows from this.
-  open.explained = open.type == header.type && open.reply_port == header.reply_port;
+  open.explained |= open.type == header.type && open.reply_port == header.reply_port;
 }
 
 void Checker::State::Begin(Datagram& datagram) {
@@ -70,7 +77,8 @@ void Checker::State::Begin(Datagram& datagram) {
   begun_.insert(&port);
   std::unique_ptr<Assembly>& slot = port.streams[datagram.key];
   bool explained = false;
-  if (slot != nullptr && !slot->absorbing) {
+  const bool open = slot != nullptr && !slot->absorbing;
+  if (open && !FollowsFromLoss(port, datagram.Sender())) {
     ++slot->owed;
     findings_.Report(
         Rule::kFrg1, datagram.where(),
@@ -82,7 +90,7 @@ void Checker::State::Begin(Datagram& datagram) {
     return;
   }
   if (slot != nullptr) {
-    explained = slot->explained;
+    explained = slot->absorbing && slot->explained;
     Unlink(port, *slot);
   }
   slot = std::make_unique<Assembly>();
@@ -91,11 +99,14 @@ void Checker::State::Begin(Datagram& datagram) {
   assembly.stream = datagram.header.stream;
   assembly.process = datagram.Sender();
   assembly.header_pid = datagram.header.pid;
+  assembly.pid_faulty = datagram.pid_faulty;
   assembly.reply_port = datagram.header.reply_port;
   assembly.type = datagram.header.type;
   assembly.type_known = datagram.type.has_value();
   assembly.counted = true;
-  assembly.explained = explained;
+  // On a port without sends: its sender died while this was on its way (FRG-9).
+  assembly.dead = datagram.from_receive && dead_.contains(assembly.process);
+  assembly.explained = explained || assembly.dead;
   assembly.first = datagram.place();
   Advance(datagram, assembly);
 }
@@ -109,7 +120,7 @@ void Checker::State::Orphan(Datagram& datagram) {
     if (port.ended.size() < kEndedMax) port.ended.insert(datagram.key);
     return;
   }
-  if (!may_have_begun && !datagram.pid_faulty) {
+  if (!may_have_begun && !datagram.pid_faulty && !FollowsFromLoss(port, datagram.Sender())) {
     findings_.Report(Rule::kFrg2, datagram.where(),
                      "later fragment of a message that was not begun", Lost::kFragment,
                      datagram.key);
@@ -151,7 +162,7 @@ void Checker::State::Continue(Datagram& datagram, Assembly& assembly) {
     if (assembly.owed == 0) Close(port, assembly);
     return;
   }
-  assembly.explained = false;
+  assembly.explained = assembly.dead;
   if (assembly.short_fragment) {
     findings_.Report(Rule::kIov4, assembly.short_fragment->AsWhere(),
                      "fragment is not full, though more follow and it has fewer than 8 iovecs");
@@ -159,6 +170,7 @@ void Checker::State::Continue(Datagram& datagram, Assembly& assembly) {
   }
   JudgeSameMessage(datagram, assembly);
   if (!ends) return Advance(datagram, assembly);
+  if (assembly.owed == 0) JudgeOverlap(datagram, assembly);
   JudgeTurn(datagram, assembly);
   ++datagram.tally->counts.messages;
   if (assembly.counted) ++datagram.tally->finished_streams;
@@ -178,7 +190,7 @@ void Checker::State::JudgeSameMessage(const Datagram& datagram, Assembly& assemb
                              TypeName(*options_.profile, assembly.type));
     } else if (header.reply_port != assembly.reply_port) {
       changed = absl::StrCat("reply_port ", header.reply_port, ", first ", assembly.reply_port);
-    } else if (header.pid != assembly.header_pid && !datagram.pid_faulty) {
+    } else if (header.pid != assembly.header_pid && !datagram.pid_faulty && !assembly.pid_faulty) {
       changed = absl::StrCat("pid ", header.pid, ", first ", assembly.header_pid);
     } else if (assembly.last && !header.last) {
       changed = "last went back from 1 to 0";
@@ -211,20 +223,25 @@ void Checker::State::Advance(const Datagram& datagram, Assembly& assembly) {
   if (is_short && !assembly.mmap && event.iov > 0 && event.iov < kPlainIovecsMax) {
     assembly.short_fragment = datagram.place();
   }
-  if (header.mmap && !references_.empty() && assembly.references.size() < kReferencesKept) {
-    const size_t before = assembly.references.size();
-    assembly.references.insert(assembly.references.end(), references_.begin(), references_.end());
-    const std::optional<Overlap> overlap =
-        before == 0 ? std::nullopt
-                    : FindOverlap(assembly.references, GeometryOf(datagram.process), scratch_);
-    if (overlap && (overlap->earlier < before) != (overlap->later < before)) {
-      findings_.Report(
-          Rule::kShm2, datagram.where(),
-          absl::StrCat("reference to ", ToString(assembly.references[overlap->later]), " overlaps ",
-                       ToString(assembly.references[overlap->earlier]), " of the same message"));
-    }
-  }
+  JudgeOverlap(datagram, assembly);
   if (!datagram.from_receive) JudgeTurn(datagram, assembly);
+}
+
+// SHM-2: a chunk named twice in one message, by different datagrams of it.
+void Checker::State::JudgeOverlap(const Datagram& datagram, Assembly& assembly) {
+  if (!datagram.header.mmap || references_.empty()) return;
+  if (assembly.references.size() >= kReferencesKept) return;
+  const size_t before = assembly.references.size();
+  assembly.references.insert(assembly.references.end(), references_.begin(), references_.end());
+  const std::optional<Overlap> overlap =
+      before == 0 ? std::nullopt
+                  : FindOverlap(assembly.references, GeometryOf(datagram.process), scratch_);
+  if (overlap && (overlap->earlier < before) != (overlap->later < before)) {
+    findings_.Report(
+        Rule::kShm2, datagram.where(),
+        absl::StrCat("reference to ", ToString(assembly.references[overlap->later]), " overlaps ",
+                     ToString(assembly.references[overlap->earlier]), " of the same message"));
+  }
 }
 
 Turns& Checker::State::TurnsOf(Port& port, int32_t process) {
@@ -313,6 +330,7 @@ void Checker::State::Unfinished(Port& port, Assembly& assembly) {
     lived = "its sender went on";
   }
   if (!follows && !stuck && stalled) {
+    if (FollowsFromLoss(port, assembly.process)) return;
     const std::string begun = assembly.first.time_us == kNoTime
                                   ? ""
                                   : absl::StrCat(" at ", Seconds(assembly.first.time_us, 3));
@@ -325,6 +343,39 @@ void Checker::State::Unfinished(Port& port, Assembly& assembly) {
   } else if (assembly.short_fragment && !follows) {
     findings_.Report(Rule::kIov4, assembly.short_fragment->AsWhere(),
                      "fragment is not full, though more follow and it has fewer than 8 iovecs");
+  }
+}
+
+// HDR-1 was said of a datagram of this sender: what it was is not known, so one finding about
+// the messages of that sender may follow from it.
+bool Checker::State::FollowsFromLoss(Port& port, int32_t sender) {
+  const auto lost = std::find_if(port.headerless.begin(), port.headerless.end(),
+                                 [&](int32_t pid) { return pid == sender || pid == kNoPid; });
+  if (lost == port.headerless.end()) return false;
+  port.headerless.erase(lost);
+  return true;
+}
+
+// FRG-9. What was on its way may be received after the death: what a thread was sending when
+// it was killed; and, on a port without sends, anything.
+void Checker::State::EndStreamsOfDead(Port& port, int32_t process) {
+  std::vector<std::unique_ptr<Assembly>> kept;
+  for (auto& [key, assembly] : port.streams) {
+    if (assembly->process != process || (port.sends_seen && !assembly->dying)) continue;
+    if (assembly->short_fragment && !assembly->explained) {
+      findings_.Report(Rule::kIov4, assembly->short_fragment->AsWhere(),
+                       "fragment is not full, though more follow and it has fewer than 8 iovecs");
+      assembly->short_fragment.reset();
+    }
+    assembly->dead = assembly->explained = true;
+    Unlink(port, *assembly);
+    kept.push_back(std::move(assembly));
+  }
+  for (const auto& assembly : kept) port.streams.erase(assembly->key);
+  EndStreams(port, process);
+  for (auto& assembly : kept) {
+    const uint64_t key = assembly->key;
+    port.streams[key] = std::move(assembly);
   }
 }
 
