@@ -79,6 +79,11 @@ uint32_t Segment::Release(const ChunkRange& range) {
   return ledger_.Release(range.first, range.count, words);
 }
 
+void Segment::ReceiverDied() {
+  AtomicWords words = mapping_.Words(layout_);
+  ledger_.Reclaim(geometry_, words);
+}
+
 uint32_t Segment::FreeCount() const {
   AtomicWords words = mapping_.Words(layout_);
   uint32_t chunks = 0;

@@ -53,6 +53,9 @@ class Segment {
   // How many chunks were still ours.
   uint32_t Release(const ChunkRange& range);
 
+  // The only process that references went to is dead (nobody else frees its chunks).
+  void ReceiverDied();
+
   uint32_t FreeCount() const;  // the census: chunk_count when nothing is in flight
   uint32_t OwnCount() const { return ledger_.count(); }
 

@@ -56,6 +56,12 @@ class ChunkLedger {
     return freed;
   }
 
+  // The receiver of all that was handed over is dead: frees whatever is not ours.
+  template <typename Words>
+  void Reclaim(const Geometry& geometry, Words& words) const {
+    for (uint32_t word = 0; word < MapWords(geometry); ++word) words.Free(word, ~ours_[word]);
+  }
+
   uint32_t count() const {
     uint32_t chunks = 0;
     for (const uint64_t word : ours_) chunks += static_cast<uint32_t>(std::popcount(word));

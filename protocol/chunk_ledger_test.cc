@@ -37,6 +37,15 @@ TEST(ChunkLedger, SHM_6_LeavesWhatWasSentToTheReceiver) {
   EXPECT_EQ(desk.map[1], 0x3cU);
 }
 
+TEST(ChunkLedger, SHM_6_TakesBackWhatADeadReceiverHad) {
+  Desk desk;
+  ASSERT_TRUE(desk.ledger.Took(0, 640));
+  desk.ledger.HandedOver({0, 1, 639 * 16384}, kUnitGeometry);
+  desk.ledger.Reclaim(kUnitGeometry, desk.words);
+  EXPECT_EQ(desk.map[0], ~uint64_t{1});
+  EXPECT_EQ(desk.map[9], ~uint64_t{0});
+}
+
 TEST(ChunkLedger, SHM_6_FindsOutThatAPeerFreedWhatIsOurs) {
   Desk desk;
   ASSERT_TRUE(desk.ledger.Took(0, 70));
