@@ -10,6 +10,7 @@
 
 #include "bench/lower_quartile.h"
 #include "port/atomic_words.h"
+#include "port/segment.h"
 #include "protocol/chunk_map.h"
 #include "protocol/segment_header.h"
 
@@ -66,6 +67,20 @@ double AllocateAll(AtomicWords& words, uint64_t* bitmap) {
   });
 }
 
+// A buffer of 10 MiB in a segment of our own, and its completion.
+double BufferAndCompletion() {
+  auto segment = Segment::Create({}, SegmentLayout::kOosm);
+  if (!segment.ok()) std::abort();
+  return LowerQuartile(kTimes, [&segment] {
+    for (size_t i = 0; i < kTimes; ++i) {
+      const auto range = segment->Allocate(10 << 20);
+      if (!range) std::abort();
+      Keep(segment->BufferOf(*range, 10 << 20, i, 1));
+      segment->Release(*range);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace portproof
 
@@ -79,6 +94,7 @@ int main() {
   met &= PrintFigure("640 chunks at once, allocated", AllocateAll(words, bitmap), 60);
   std::printf("%-44s %8.1f ns\n", "640 chunks at once, allocated and freed",
               AllocateAndFree(words, kUnitGeometry.chunk_count));
+  met &= PrintFigure("buffer of 10 MiB and its completion", BufferAndCompletion(), 500);
   if (!AllocateChunks(words, kUnitGeometry, kUnitGeometry.chunk_count - 1)) std::abort();
   met &= PrintFigure("one chunk, only the last one free", AllocateAndFree(words, 1), 9);
   return met ? 0 : 1;
