@@ -61,7 +61,9 @@ OwnedFd Forge(const Forgery& forgery) {
   EncodeSegmentHeader(forgery.header, SegmentLayout::kOosm, kUnitGeometry, header);
   header.resize(std::min(header.size(), forgery.bytes));
   EXPECT_EQ(pwrite(fd.get(), header.data(), header.size(), 0), static_cast<ssize_t>(header.size()));
-  if (forgery.seals != 0) EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, forgery.seals), 0);
+  if (forgery.seals != 0) {
+    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, forgery.seals), 0);
+  }
   return fd;
 }
 

@@ -154,7 +154,9 @@ TEST(Reference, SHM_2_IsJudgedAtEveryEdge) {
         << row.chunk << " " << row.bytes;
     EXPECT_EQ(desk.holdings.size(), row.good ? 1U : 0U);
     EXPECT_EQ(desk.FreeCount(), 0U);  // a bad one frees nothing
-    if (row.good) EXPECT_FALSE(desk.Release(desk.holdings.front()));
+    if (row.good) {
+      EXPECT_FALSE(desk.Release(desk.holdings.front()));
+    }
     EXPECT_EQ(desk.FreeCount(), row.good ? (row.bytes + 16383) / 16384 : 0U);
     EXPECT_EQ(desk.table.held_chunks(), 0U);
   }
