@@ -647,7 +647,8 @@ class Editor {
 
   bool SwapEvents() {
     const size_t at = sides_.has_send() && dice_.OneIn(2) ? sides_.send : sides_.recv;
-    if (at + 1 >= recording_.size() || recording_[at].port.empty()) return false;
+    const bool has_next = at < recording_.size() && at + 1 < recording_.size();
+    if (!has_next || recording_[at].port.empty()) return false;
     for (const size_t i : {at, at + 1}) {
       if ((recording_[i].event.kind != EventKind::kSend &&
            recording_[i].event.kind != EventKind::kRecv) ||

@@ -1,0 +1,96 @@
+#include "port/segment.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include "protocol/chunk_map.h"
+
+namespace portproof {
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+}  // namespace
+
+Segment::Segment(OwnedFd fd, Mapping mapping, uint32_t id, SegmentLayout layout,
+                 const Geometry& geometry)
+    : fd_(std::move(fd)),
+      mapping_(std::move(mapping)),
+      id_(id),
+      layout_(layout),
+      geometry_(geometry) {}
+
+absl::StatusOr<Segment> Segment::Create(const SegmentHeader& header, SegmentLayout layout,
+                                        const Geometry& geometry) {
+  OwnedFd fd(::memfd_create("portproof segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
+  const size_t bytes = geometry.SegmentBytes();
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+    return absl::ErrnoToStatus(errno, "ftruncate");
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return absl::ErrnoToStatus(errno, "F_ADD_SEALS");
+  Mapping mapping = Mapping::Map(fd.get(), bytes);
+  if (!mapping.valid()) return absl::ErrnoToStatus(errno, "mmap");
+  EncodeSegmentHeader(header, layout, geometry, mapping.bytes().first(geometry.header_bytes));
+  return Segment(std::move(fd), std::move(mapping), header.id, layout, geometry);
+}
+
+bool Segment::UsableOver(uint16_t port) const {
+  const uint16_t sent_over = mapping_.SentOver(layout_).load(std::memory_order_relaxed);  // SHM-9
+  return sent_over == kSentOverAny || sent_over == port;
+}
+
+std::optional<ChunkRange> Segment::Allocate(uint32_t bytes) {
+  if (betrayed_) return std::nullopt;
+  AtomicWords words = mapping_.Words(layout_);
+  const uint32_t count = ChunksToAllocate(bytes, geometry_);
+  const auto first = AllocateChunks(words, geometry_, count);
+  if (!first) return std::nullopt;
+  if (!ledger_.Took(*first, count)) {  // SHM-6: the peer broke it
+    betrayed_ = true;
+    return std::nullopt;
+  }
+  return ChunkRange{*first, count};
+}
+
+std::span<uint8_t> Segment::Memory(const ChunkRange& range) const {
+  const size_t begin = geometry_.header_bytes + size_t{range.first} * geometry_.chunk_bytes;
+  return mapping_.bytes().subspan(begin, size_t{range.count} * geometry_.chunk_bytes);
+}
+
+Buffer Segment::BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id,
+                         uint16_t port) const {
+  return {.address = reinterpret_cast<uint64_t>(Memory(range).data()),
+          .id = buffer_id,
+          .bytes = bytes,
+          .segment_id = id_,
+          .segment_offset = range.first * geometry_.chunk_bytes,
+          .kind = BufferKind::kShared,
+          .usable = UsableOver(port)};
+}
+
+uint32_t Segment::Release(const ChunkRange& range) {
+  AtomicWords words = mapping_.Words(layout_);
+  return ledger_.Release(range.first, range.count, words);
+}
+
+void Segment::ReceiverDied() {
+  AtomicWords words = mapping_.Words(layout_);
+  ledger_.Reclaim(geometry_, words);
+}
+
+uint32_t Segment::FreeCount() const {
+  AtomicWords words = mapping_.Words(layout_);
+  uint32_t chunks = 0;
+  for (uint32_t word = 0; word < MapWords(geometry_); ++word) {
+    chunks += static_cast<uint32_t>(std::popcount(words.Load(word)));
+  }
+  return chunks;
+}
+
+}  // namespace portproof

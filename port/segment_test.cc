@@ -1,0 +1,275 @@
+// Segments between a sender and a receiver, honest and hostile: SHM-2, SHM-6, SHM-8,
+// SHM-13. Every case ends with a census of descriptors, and of chunks where the segment
+// is ours.
+#include "port/segment.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "port/owned_fd.h"
+#include "port/segment_guard.h"
+#include "port/segment_receiver.h"
+
+namespace portproof {
+namespace {
+
+constexpr int32_t kPeer = 101;
+constexpr int32_t kOther = 102;
+constexpr std::optional<Rule> kGood = std::nullopt;
+constexpr size_t kUnitBytes = kUnitGeometry.SegmentBytes();
+
+size_t OpenDescriptors() {
+  size_t count = 0;
+  DIR* const directory = opendir("/proc/self/fd");
+  while (readdir(directory) != nullptr) ++count;
+  closedir(directory);
+  return count;
+}
+
+std::vector<OwnedFd> One(int fd) {
+  std::vector<OwnedFd> fds;
+  fds.emplace_back(fd);
+  return fds;
+}
+
+std::vector<OwnedFd> CopyOf(int fd) { return One(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+// A file as a peer may make it: any size, sealed or not, with a good header.
+struct Forgery {
+  SegmentHeader header = {.id = 0, .source_pid = kPeer};
+  size_t bytes = kUnitBytes;
+  int seals = F_SEAL_SHRINK | F_SEAL_GROW;
+};
+
+OwnedFd Forge(const Forgery& forgery) {
+  OwnedFd fd(memfd_create("forgery", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(forgery.bytes)), 0);
+  std::vector<uint8_t> header(kUnitGeometry.header_bytes);
+  EncodeSegmentHeader(forgery.header, SegmentLayout::kOosm, kUnitGeometry, header);
+  header.resize(std::min(header.size(), forgery.bytes));
+  EXPECT_EQ(pwrite(fd.get(), header.data(), header.size(), 0), static_cast<ssize_t>(header.size()));
+  if (forgery.seals != 0) {
+    EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, forgery.seals), 0);
+  }
+  return fd;
+}
+
+class SegmentTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    receiver_.Close();
+    EXPECT_EQ(receiver_.table().mapped(), 0U);
+    EXPECT_EQ(OpenDescriptors(), descriptors_);
+  }
+
+  Segment Create(uint32_t id, int32_t pid = kPeer) {
+    auto segment =
+        Segment::Create({.id = id, .source_pid = pid, .sent_over = 5}, SegmentLayout::kOosm);
+    EXPECT_TRUE(segment.ok()) << segment.status();
+    return *std::move(segment);
+  }
+  std::optional<Rule> Announce(const Segment& segment, int32_t pid = kPeer) {
+    return receiver_.Announce(pid, CopyOf(segment.fd()));
+  }
+  std::optional<Rule> Accept(const std::vector<Reference>& references, int32_t pid = kPeer) {
+    return receiver_.Accept(pid, references, holdings_);
+  }
+
+  size_t descriptors_ = OpenDescriptors();
+  SegmentReceiver receiver_{SegmentConfig{}};
+  std::vector<Holding> holdings_;
+};
+
+TEST_F(SegmentTest, SHM_6_BytesArriveInPlaceAndTheReceiverFreesTheirChunks) {
+  Segment segment = Create(3);
+  EXPECT_FALSE(segment.UsableOver(4));  // announced over port 5 only
+  EXPECT_TRUE(segment.UsableOver(5));
+  ASSERT_EQ(Announce(segment), kGood);
+  EXPECT_TRUE(segment.UsableOver(4));
+  const auto range = segment.Allocate(50000);
+  ASSERT_TRUE(range);
+  EXPECT_EQ(range->count, 4U);
+  std::memset(segment.Memory(*range).data(), 'x', 50000);
+  const Buffer buffer = segment.BufferOf(*range, 50000, 1, 4);
+  EXPECT_TRUE(buffer.usable && buffer.kind == BufferKind::kShared);
+  const Reference reference = {3, range->first, 50000};
+  segment.HandedOver(reference);
+  EXPECT_EQ(segment.Release(*range), 0U);
+  EXPECT_EQ(segment.FreeCount(), 636U);
+  ASSERT_EQ(Accept({reference}), kGood);
+  const auto memory = receiver_.Memory(holdings_.front());
+  EXPECT_EQ(memory.size(), 50000U);
+  EXPECT_EQ(std::count(memory.begin(), memory.end(), 'x'), 50000);
+  receiver_.Release(holdings_.front());
+  EXPECT_EQ(segment.FreeCount(), 640U);
+  EXPECT_EQ(segment.OwnCount(), 0U);
+}
+
+TEST_F(SegmentTest, SHM_8_CannotBeShrunkNorGrown) {
+  const Segment segment = Create(0);
+  EXPECT_NE(ftruncate(segment.fd(), 4096), 0);
+  EXPECT_NE(ftruncate(segment.fd(), static_cast<off_t>(kUnitBytes + 4096)), 0);
+  EXPECT_NE(fcntl(segment.fd(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST_F(SegmentTest, SHM_6_StopsWhenAPeerFreesWhatItDoesNotOwn) {
+  Segment segment = Create(0);
+  const auto range = segment.Allocate(1);
+  ASSERT_TRUE(range);
+  Mapping peer = Mapping::Map(segment.fd(), kUnitBytes);
+  AtomicWords words = peer.Words(SegmentLayout::kOosm);
+  FreeChunks(words, range->first, 1);
+  EXPECT_FALSE(segment.Allocate(1));
+  EXPECT_FALSE(segment.Allocate(1));
+}
+
+TEST_F(SegmentTest, SHM_8_RefusesWhatIsNoSegment) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
+  OwnedFd write_end(pipe_ends[1]);
+  EXPECT_EQ(receiver_.Announce(kPeer, One(pipe_ends[0])), Rule::kShm8);
+  EXPECT_EQ(receiver_.Announce(kPeer, {}), Rule::kShm8);
+  std::vector<OwnedFd> two = One(Forge({}).Release());
+  two.push_back(Forge({}));
+  EXPECT_EQ(receiver_.Announce(kPeer, std::move(two)), Rule::kShm8);
+  EXPECT_EQ(receiver_.Announce(kPeer, One(open("/proc/self/exe", O_RDONLY | O_CLOEXEC))),
+            Rule::kShm8);
+  EXPECT_EQ(receiver_.Announce(kPeer, One(open("/dev/zero", O_RDWR | O_CLOEXEC))), Rule::kShm8);
+  for (const size_t bytes : {size_t{0}, size_t{8}, size_t{2048}, kUnitBytes - 1, kUnitBytes + 1}) {
+    EXPECT_EQ(receiver_.Announce(kPeer, One(Forge({.bytes = bytes}).Release())), Rule::kShm8)
+        << bytes;
+  }
+}
+
+TEST_F(SegmentTest, SHM_8_RefusesWhatCannotBeWritten) {
+  const OwnedFd file = Forge({});
+  const std::string path = "/proc/self/fd/" + std::to_string(file.get());
+  EXPECT_EQ(receiver_.Announce(kPeer, One(open(path.c_str(), O_RDONLY | O_CLOEXEC))), Rule::kShm8);
+  OwnedFd sealed = Forge({.seals = F_SEAL_SHRINK | F_SEAL_WRITE});
+  EXPECT_EQ(receiver_.Announce(kPeer, One(sealed.Release())), Rule::kShm8);
+}
+
+TEST_F(SegmentTest, SHM_8_RefusesDuplicatesHugeIdsAndOthersNames) {
+  const Segment segment = Create(7);
+  ASSERT_EQ(Announce(segment), kGood);
+  EXPECT_EQ(Announce(segment), Rule::kShm8);
+  EXPECT_EQ(Announce(Create(7)), Rule::kShm8);
+  EXPECT_EQ(Announce(Create(1024)), Rule::kShm8);
+  EXPECT_EQ(Announce(Create(0xffffffff)), Rule::kShm8);
+  EXPECT_EQ(Announce(Create(8), kOther), Rule::kShm8);
+  EXPECT_EQ(receiver_.table().mapped(), 1U);
+}
+
+TEST_F(SegmentTest, SHM_2_RefusedMessagesFreeTheirGoodChunksOnce) {
+  Segment segment = Create(0);
+  Segment other = Create(0, kOther);
+  ASSERT_EQ(Announce(segment), kGood);
+  ASSERT_EQ(Announce(other, kOther), kGood);
+  for (const Reference& bad : {Reference{0, 640, 1}, Reference{0, 0, 0}, Reference{0, 639, 16385},
+                               Reference{0, 0, 0xffffffff}, Reference{0, 0, 0xffffc001},
+                               Reference{0, 300, 1}, Reference{1, 0, 1}, Reference{0, 0, 16384}}) {
+    const auto range = segment.Allocate(2 * 16384);
+    ASSERT_TRUE(range);
+    const Reference good = {0, range->first, 2 * 16384};
+    segment.HandedOver(good);
+    EXPECT_NE(Accept({good, bad}), kGood) << ToString(bad);
+    EXPECT_EQ(segment.FreeCount(), 640U) << ToString(bad);
+    EXPECT_EQ(other.FreeCount(), 640U);
+  }
+  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+}
+
+TEST_F(SegmentTest, SHM_13_ATakenChunkOutlivesItsSender) {
+  {
+    Segment segment = Create(0);
+    ASSERT_EQ(Announce(segment), kGood);
+    const auto range = segment.Allocate(5);
+    ASSERT_TRUE(range);
+    std::memcpy(segment.Memory(*range).data(), "taken", 5);
+    segment.HandedOver({0, range->first, 5});
+    ASSERT_EQ(Accept({{0, range->first, 5}}), kGood);
+  }
+  receiver_.SenderDied(kPeer);
+  EXPECT_EQ(receiver_.table().mapped(), 1U);
+  EXPECT_EQ(std::memcmp(receiver_.Memory(holdings_.front()).data(), "taken", 5), 0);
+  receiver_.Close();
+  receiver_.Release(holdings_.front());
+  EXPECT_EQ(receiver_.table().mapped(), 0U);
+}
+
+TEST_F(SegmentTest, SHM_6_ADeadReceiverLeavesTheRestToItsSender) {
+  Segment segment = Create(0);
+  const auto unsent = segment.Allocate(3 * 16384);
+  ASSERT_TRUE(unsent);
+  EXPECT_EQ(segment.Release(*unsent), 3U);
+  EXPECT_EQ(segment.Release(*unsent), 0U);
+  EXPECT_EQ(segment.FreeCount(), 640U);
+}
+
+// Last in the file: the guard, once installed, stays.
+TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
+  Forgery unsealed{.seals = 0};
+  EXPECT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), Rule::kShm8);
+  ASSERT_TRUE(SegmentGuard::Install());
+  ASSERT_TRUE(SegmentGuard::Install());
+  OwnedFd file = Forge(unsealed);
+  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  unsealed.header.id = 1;
+  ASSERT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), kGood);
+  Mapping peer = Mapping::Map(file.get(), kUnitBytes);
+  AtomicWords words = peer.Words(SegmentLayout::kOosm);
+  ASSERT_EQ(AllocateChunks(words, kUnitGeometry, 4), 0U);
+  ASSERT_EQ(Accept({{0, 0, 1}, {0, 2, 16385}}), kGood);
+  const std::vector<Holding> held = holdings_;
+  ASSERT_EQ(ftruncate(file.get(), 4096), 0);
+  EXPECT_FALSE(receiver_.Damaged(held[0]));
+  EXPECT_EQ(receiver_.Memory(held[1])[16384], 0);  // would be fatal
+  EXPECT_TRUE(receiver_.Damaged(held[0]));
+  EXPECT_EQ(Accept({{0, 1, 1}}), Rule::kShm2);
+  for (const Holding& holding : held) receiver_.Release(holding);
+  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+}
+
+TEST_F(SegmentTest, SHM_8_ABitmapThatDiesIsNoneThatSaysBusy) {
+  ASSERT_TRUE(SegmentGuard::Install());
+  const OwnedFd file = Forge({.seals = 0});
+  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  ASSERT_EQ(ftruncate(file.get(), 0), 0);
+  EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
+  EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
+  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+}
+
+// A bus error that is not a segment's ends the process, as it would without the guard.
+TEST_F(SegmentTest, SHM_8_TheGuardSavesNothingElse) {
+  constexpr int kSurvived = 77;
+  const pid_t child = fork();
+  if (child == 0) {
+    SegmentGuard::Install();
+    const OwnedFd file = Forge({.seals = 0});
+    const Mapping stray = Mapping::Map(file.get(), kUnitBytes);
+    if (ftruncate(file.get(), 0) != 0) _exit(kSurvived);
+    volatile const uint8_t byte = stray.bytes()[0];
+    static_cast<void>(byte);
+    _exit(kSurvived);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(!WIFEXITED(status) || WEXITSTATUS(status) != kSurvived) << status;
+}
+
+}  // namespace
+}  // namespace portproof
