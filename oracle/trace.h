@@ -40,22 +40,22 @@ struct Event {
   bool killed = false;          // kSend: the thread died inside, or the trace ended there
   bool truncated = false;       // kRecv: MSG_TRUNC
   bool ctrl_truncated = false;  // kRecv: MSG_CTRUNC
-  std::string_view port;        // empty: no port, or (kDamage) not known which
+  std::string_view port = {};   // empty: no port, or (kDamage) not known which
   int64_t time_us = kNoTime;
-  int32_t pid = kNoPid;           // process, as the recorder names it
-  int32_t tid = kNoPid;           // thread
-  std::span<const uint8_t> data;  // the bytes known; fewer than size if the recorder cut them
-  uint64_t zero_bytes = 0;        // known zero bytes that follow data
-  uint64_t size = 0;              // bytes of the datagram
-  uint32_t fds = 0;               // descriptors passed
-  uint32_t rights = 0;            // SCM_RIGHTS control messages
-  uint32_t iov = 0;               // iovecs of a send, header included; 0 unknown
-  uint64_t segment_bytes = 0;     // size of the announced shared memory file; 0 unknown
-  int32_t cred_pid = kNoPid;      // by the kernel
-  uint32_t max_size = 0;          // kOpen; 0 unknown
-  uint32_t max_share = 0;         // kOpen; 0 unknown
-  std::string_view errno_name;    // kFail: "EAGAIN"
-  uint64_t line = 0;              // of the input, from 1; 0 none
+  int32_t pid = kNoPid;                // process, as the recorder names it
+  int32_t tid = kNoPid;                // thread
+  std::span<const uint8_t> data = {};  // the bytes known; fewer than size if the recorder cut them
+  uint64_t zero_bytes = 0;             // known zero bytes that follow data
+  uint64_t size = 0;                   // bytes of the datagram
+  uint32_t fds = 0;                    // descriptors passed
+  uint32_t rights = 0;                 // SCM_RIGHTS control messages
+  uint32_t iov = 0;                    // iovecs of a send, header included; 0 unknown
+  uint64_t segment_bytes = 0;          // size of the announced shared memory file; 0 unknown
+  int32_t cred_pid = kNoPid;           // by the kernel
+  uint32_t max_size = 0;               // kOpen; 0 unknown
+  uint32_t max_share = 0;              // kOpen; 0 unknown
+  std::string_view errno_name = {};    // kFail: "EAGAIN"
+  uint64_t line = 0;                   // of the input, from 1; 0 none
 };
 
 // Every byte of the datagram is known.
