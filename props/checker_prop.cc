@@ -167,7 +167,9 @@ void ExpectSame(const CheckResult& a, const CheckResult& b, bool lines) {
     EXPECT_EQ(a.findings[i].port, b.findings[i].port);
     EXPECT_EQ(a.findings[i].datagram, b.findings[i].datagram);
     EXPECT_EQ(a.findings[i].time_us, b.findings[i].time_us);
-    if (lines) EXPECT_EQ(a.findings[i].detail, b.findings[i].detail);  // may name a line
+    if (lines) {  // may name a line
+      EXPECT_EQ(a.findings[i].detail, b.findings[i].detail);
+    }
   }
 }
 

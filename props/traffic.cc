@@ -589,6 +589,7 @@ class Editor {
   // A sender that did nothing before may not have been recorded yet: whether its datagram was
   // never sent, is another altered, or is nobody's fault, the texts leave open.
   bool SenderActedBefore() const {
+    if (!sides_.has_send()) return true;
     for (size_t i = 0; i < sides_.send && i < recording_.size(); ++i) {
       if (recording_[i].event.pid == recording_[sides_.send].event.pid) return true;
     }
@@ -725,6 +726,7 @@ class Editor {
     const size_t any = sides_.has_send() ? sides_.send : sides_.recv;
     if (by < 0 && recording_[any].event.fds == 0) return false;
     if (both) return EachSide(change);
+    if (!sides_.has_recv()) return false;
     change(recording_[sides_.recv]);
     return true;
   }
