@@ -61,8 +61,9 @@ WriteAnswer Sender::Write(const Outgoing& message) {
   return SettleBorrowed(request);
 }
 
-WriteAnswer Sender::Enqueue(const Outgoing& message, bool& flush_now) {
-  assert(message.fds.empty() || message.close_fds);
+WriteAnswer Sender::Enqueue(const Outgoing& message) {
+  assert(message.fds.empty() || message.batch);
+  bool flush_now = false;
   WriteRequest request;
   return Put(message, request, flush_now);
 }
@@ -122,13 +123,13 @@ WriteAnswer Sender::Withdraw(const WriteRequest& request) {
   return WriteAnswer::kNoDescriptor;
 }
 
-WriteAnswer Sender::Announce(std::shared_ptr<Segment> segment) {
+WriteAnswer Sender::Announce(std::shared_ptr<Segment> segment, bool batch) {
   const int fd = segment->fd();
   const std::optional<uint8_t> type = NumberOf(*profile_, Type::kMmap);
   assert(type.has_value());
   const uint32_t id = segment->id();
   if (segments_.contains(id)) return WriteAnswer::kNoSegment;
-  const WriteAnswer answer = Write({.type = *type, .last = true, .fds = {&fd, 1}});
+  const WriteAnswer answer = Write({.type = *type, .last = true, .batch = batch, .fds = {&fd, 1}});
   if (answer == WriteAnswer::kAccepted) segments_.emplace(id, std::move(segment));
   return answer;
 }
@@ -215,6 +216,13 @@ void Sender::OnWritable() {
 void Sender::OnRetry() {
   retry_ms_.reset();
   if (queue_.Retry()) Flush();
+}
+
+void Sender::AcceptEvents() {
+  retry_ms_.reset();
+  queue_.Writable(actions_);
+  queue_.Retry();
+  Perform();
 }
 
 void Sender::OnHangUp() {

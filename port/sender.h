@@ -93,7 +93,7 @@ class Sender {
 
   WriteAnswer Write(const Outgoing& message);
   // Tells the receiver of a segment whose chunks messages will name (SHM-10).
-  WriteAnswer Announce(std::shared_ptr<Segment> segment);
+  WriteAnswer Announce(std::shared_ptr<Segment> segment, bool batch = false);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
                   uint64_t buffer_id) const {
@@ -125,9 +125,11 @@ class Sender {
   // them Write and nothing else.
   bool Prepare(Workspace& workspace);
   bool Conclude(Workspace& workspace, const SendResult& result);
-  // As Write, but the caller flushes: `flush_now` says whether. Descriptors are given
-  // with close_fds only.
-  WriteAnswer Enqueue(const Outgoing& message, bool& flush_now);
+  // As Write, but the caller flushes. What has descriptors is a batch, so that they are
+  // copied.
+  WriteAnswer Enqueue(const Outgoing& message);
+  void AcceptEvents();  // the socket may be writable, the retry may be due
+  bool CanFlush() const { return !queue_.waiting() && !queue_.empty(); }
   Segment* FindSegment(uint32_t id) const;
 
  private:
