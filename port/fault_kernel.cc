@@ -32,11 +32,12 @@ bool FaultKernel::Fails(Call call) {
 
 ssize_t FaultKernel::SendMessage(int fd, const msghdr* message, int flags) {
   if (!Due(Call::kSend)) return RealKernel::SendMessage(fd, message, flags);
-  fired_ = true;
   if (fault_.short_count) {
     const ssize_t bytes = RealKernel::SendMessage(fd, message, flags);
+    fired_ = bytes > 0;
     return bytes > 0 ? bytes - 1 : bytes;
   }
+  fired_ = true;
   errno = fault_.error;
   return -1;
 }
@@ -48,12 +49,13 @@ int FaultKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int fla
     return RealKernel::SendMessages(fd, messages,
                                     std::min(count, static_cast<unsigned>(fault_.prefix)), flags);
   }
-  fired_ = true;
   if (fault_.short_count) {
     const int sent = RealKernel::SendMessages(fd, messages, count, flags);
+    fired_ = sent > 0;
     if (sent > 0) --messages[sent - 1].msg_len;
     return sent;
   }
+  fired_ = true;
   errno = fault_.error;
   return -1;
 }
