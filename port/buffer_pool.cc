@@ -76,7 +76,7 @@ class BufferPool::Core : public BlockOwner {
 
   void ReleaseUnused() {
     for (Block* const block : unused) DeleteBlock(block);
-    unused = {};
+    unused = std::vector<Block*>();
   }
 
   const uint32_t buffer_bytes;

@@ -17,6 +17,8 @@ namespace {
 // two of them gets a slab of its own.
 constexpr uint64_t kAlternatingFactor = 3;
 
+constexpr size_t kIdleSlots = 16;
+
 ReassemblyConfig ConfigOf(const ReceiverOptions& options) {
   ReassemblyConfig config = ConfigFor(*options.profile, options.sizes.max_size);
   config.takes_fragments = options.takes_fragments;
@@ -133,7 +135,19 @@ Next Receiver::Turn() {
   if (destroyed) return Next::kEnd;
   destroyed_ = nullptr;
   if (next == Next::kEnd) Close();  // FRG-9
+  ShrinkIfIdle();
   return open() ? next : Next::kEnd;
+}
+
+// A burst of unfinished messages leaves nothing behind.
+void Receiver::ShrinkIfIdle() {
+  if (reassembly_.open() != 0 || held_.count() != 0 || !resumable_.empty()) return;
+  if (unfinished_.capacity() <= kIdleSlots && held_incoming_.capacity() <= kIdleSlots) return;
+  reassembly_ = Reassembly(ConfigOf(options_));
+  held_ = HeldMessages();
+  unfinished_ = std::vector<Unfinished>();  // and its capacity
+  held_incoming_ = std::vector<std::unique_ptr<Incoming>>();
+  resumable_ = std::vector<uint32_t>();
 }
 
 void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {

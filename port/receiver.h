@@ -123,6 +123,7 @@ class Receiver {
 
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
            bool seqpacket);
+  void ShrinkIfIdle();
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
   void OnDatagram(const Received& received, Incoming& incoming);

@@ -210,7 +210,11 @@ bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
 void Sender::OnWritable() {
   const bool flush = queue_.Writable(actions_);
   Perform();
-  if (flush) Flush();
+  if (flush) {
+    Flush();
+  } else {
+    ReleaseMemory();  // nothing came since it was emptied
+  }
 }
 
 void Sender::OnRetry() {
@@ -249,10 +253,10 @@ void Sender::TakeCompletions(std::vector<Completion>& completions) {
 void Sender::ReleaseMemory() {
   if (!queue_.empty()) return;
   queue_.ReleaseMemory();
-  actions_ = {};
-  descriptors_ = {};
-  free_slots_ = {};
-  if (completions_.empty()) completions_ = {};
+  actions_ = SendActions();  // and its capacity
+  descriptors_ = std::vector<Descriptor>();
+  free_slots_ = std::vector<FdSlot>();
+  if (completions_.empty()) completions_ = std::vector<Completion>();
 }
 
 // ---------------------------------------------------------------- actions

@@ -117,7 +117,8 @@ class Sender {
   size_t queued_messages() const { return queue_.message_count(); }
   uint64_t queued_bytes() const { return queue_.queued_bytes(); }
   int last_error() const { return last_error_; }  // errno of what failed last, 0: none
-  // The queue's own blocks, if it is empty: an idle port holds less than 4 KiB.
+  // The queue's own blocks, if it is empty, as an idle port needs none. OnWritable does it
+  // when it finds nothing to send.
   void ReleaseMemory();
 
   // For a flusher that must not hold its lock over the system call (shared_sender.h).

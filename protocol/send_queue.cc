@@ -380,8 +380,8 @@ void SendQueue::Arm(bool armed, SendActions& actions) {
 
 void SendQueue::ReleaseMemory() {
   assert(empty());
-  slots_ = {};
-  free_ = {};
+  slots_ = std::vector<Message>();  // and its capacity
+  free_ = std::vector<uint32_t>();
   begun_.Release();
   unbegun_.Release();
   begun_streams_ = {};
