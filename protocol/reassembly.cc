@@ -223,7 +223,7 @@ void Step(Reassembly& state, const Closed&, Actions& actions) {
   state.DiscardAll([](const Reassembly::Entry&) { return true; }, actions);
 }
 
-void Step(Reassembly& state, const Event& event, Actions& actions) {
+void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions) {
   std::visit([&](const auto& one) { Step(state, one, actions); }, event);
 }
 

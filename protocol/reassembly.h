@@ -76,7 +76,7 @@ struct SenderDied {  // remove_pid, hang-up, or the owner's word (FRG-9)
 
 struct Closed {};  // the receive end is over (FRG-9)
 
-using Event = std::variant<Datagram, Refused, SenderDied, Closed>;
+using ReassemblyEvent = std::variant<Datagram, Refused, SenderDied, Closed>;
 
 // Where the payload of a fragment that stays goes, so that memory follows bytes.
 enum class Storage : uint8_t {
@@ -190,7 +190,7 @@ class Reassembly {
 void Step(Reassembly& state, const Refused& refused, Actions& actions);
 void Step(Reassembly& state, const SenderDied& died, Actions& actions);
 void Step(Reassembly& state, const Closed& closed, Actions& actions);
-void Step(Reassembly& state, const Event& event, Actions& actions);
+void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions);
 
 // Inline for the commonest datagram by far: a message of its own.
 inline void Step(Reassembly& state, const Datagram& datagram, Actions& actions) {
@@ -220,7 +220,7 @@ inline constexpr uint32_t kChainEntryBytes = 16;
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
 
 std::string ToString(const Reassembly& state);
-std::string ToString(const Event& event);
+std::string ToString(const ReassemblyEvent& event);
 std::string ToString(const Action& action);
 std::string ToString(const Actions& actions);
 

@@ -46,7 +46,7 @@ class ReassemblyTest : public testing::Test {
   std::string Middle(const Fields& fields = {}) { return Datagram(true, true, fields); }
   std::string Final(const Fields& fields = {}) { return Datagram(true, false, fields); }
 
-  std::string After(const Event& event) {
+  std::string After(const ReassemblyEvent& event) {
     Step(state_, event, actions_);
     std::string text;
     for (const Action& action : actions_) text += (text.empty() ? "" : "; ") + Short(action);
@@ -336,7 +336,7 @@ TEST_F(ReassemblyTest, SpeaksOfItself) {
   EXPECT_EQ(ToString(state_),
             "1 open, 100 bytes\nslot 0 sender 101 stream 9 type 3 last fragments 1 bytes 100 "
             "room 28\n");
-  EXPECT_EQ(ToString(Event(SenderDied{4})), "sender 4 died");
+  EXPECT_EQ(ToString(ReassemblyEvent(SenderDied{4})), "sender 4 died");
   Final({.stream = 9});
   EXPECT_EQ(ToString(actions_),
             "finish slot 0 FRG-3 storage keep stream 9 pid 101 reply 0 type 3 last fragments 2 "

@@ -68,7 +68,7 @@ struct EventText {
 
 }  // namespace
 
-std::string ToString(const Event& event) { return std::visit(EventText(), event); }
+std::string ToString(const ReassemblyEvent& event) { return std::visit(EventText(), event); }
 
 std::string ToString(const Action& action) {
   std::string text(NameOf(action.kind));

@@ -1,0 +1,81 @@
+// Conversations between real processes over port/: nothing is lost, doubled, leaked or
+// stuck, and the traffic conforms by our own judge.
+//   bazel test //props:real_port_prop
+//   bazel run //props:real_port_prop -- 5000 [FIRST SEED]
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include "oracle/conversation/generate.h"
+#include "props/real_port.h"
+
+namespace portproof {
+namespace {
+
+int runs = 400;
+uint64_t first_seed = 1;
+
+RealRun RunOf(uint64_t seed) {
+  conversation::Dice dice(seed);
+  RealRun run;
+  run.conversation = conversation::Generate(dice, 10 + dice.Below(60));
+  run.reader = static_cast<Reader>(dice.Below(5) % 4);
+  run.threads = static_cast<uint8_t>(1 + dice.Below(3));
+  if (run.reader == Reader::kKilled) run.kill_reader_at = 1 + dice.Below(40);
+  if (dice.OneIn(4)) run.kill_writer_at = 1 + dice.Below(30);
+  return run;
+}
+
+const char* NameOf(Reader reader) {
+  switch (reader) {
+    case Reader::kSteady:
+      return "reader steady";
+    case Reader::kSlow:
+      return "reader slow";
+    case Reader::kStopped:
+      return "reader stopped";
+    case Reader::kKilled:
+      return "reader killed";
+  }
+  return "";
+}
+
+TEST(RealPortProp, NothingIsLostDoubledLeakedOrStuck) {
+  std::map<std::string, int> reached;
+  for (int i = 0; i < runs; ++i) {
+    const uint64_t seed = first_seed + static_cast<uint64_t>(i);
+    const RealRun run = RunOf(seed);
+    RealOutcome outcome = PlayForReal(run);
+    outcome.reached.insert(NameOf(run.reader));
+    if (run.threads > 1) outcome.reached.insert("threads");
+    if (run.conversation.setup.senders > 1) outcome.reached.insert("several senders");
+    if (run.kill_writer_at != 0) outcome.reached.insert("writer killed");
+    for (const std::string& name : outcome.reached) ++reached[name];
+    for (const std::string& finding : outcome.findings) {
+      ADD_FAILURE() << "seed " << seed << ": " << finding;
+    }
+    if (HasFailure()) {
+      std::printf("%s\n%s\n", ToString(run.conversation).c_str(), outcome.trace.c_str());
+      return;
+    }
+  }
+  for (const char* const name :
+       {"fragmented", "socket full", "two fds", "segment", "references", "failed", "threads",
+        "several senders", "writer killed", "reader slow", "reader stopped", "reader killed"}) {
+    std::printf("%-16s %d of %d\n", name, reached[name], runs);
+    EXPECT_GE(10 * reached[name], runs) << name;
+  }
+}
+
+}  // namespace
+}  // namespace portproof
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  if (argc > 1) portproof::runs = std::atoi(argv[1]);
+  if (argc > 2) portproof::first_seed = std::strtoull(argv[2], nullptr, 10);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,49 @@
+// One sender of a conversation, in its own process, with one thread or more.
+//   shapes    the actions of a conversation that are its own; its log gets a line for
+//             each message: "A writer stream type last bytes hash fds id buffers", and for
+//             each completion: "C writer id ok"; "X" and what is wrong at the end
+//   returns   when everything is sent, or the port failed
+//   holds     buffers until they complete; a segment
+//   rules     see real_port.h
+//   source    none
+#ifndef PORTPROOF_PROPS_REAL_WRITER_H_
+#define PORTPROOF_PROPS_REAL_WRITER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "port/owned_fd.h"
+#include "port/socket_pair.h"
+#include "props/real_port.h"
+#include "props/trace_kernel.h"
+
+namespace portproof {
+
+struct WriterTask {
+  const RealRun& run;
+  uint8_t index = 0;
+  int socket = -1;  // closed when all is sent
+  PortSizes sizes;
+  SharedLog& log;
+  std::atomic<uint64_t>& sequence;
+  std::atomic<uint32_t>& reader_ended;  // kEndedWell, or kEndedBadly: it was killed
+};
+
+// States in the log's flag.
+inline constexpr uint32_t kWriting = 0;
+inline constexpr uint32_t kBlocked = 1;  // or nothing left to write: a stopped reader may go on
+inline constexpr uint32_t kSent = 2;
+inline constexpr uint32_t kEndedWell = 1;
+inline constexpr uint32_t kEndedBadly = 2;
+
+void RunWriter(const WriterTask& task);
+
+const Profile& RealProfile(const conversation::Setup& setup);
+uint64_t HashOf(std::string_view bytes);
+size_t CountDescriptors();
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROPS_REAL_WRITER_H_

@@ -1,0 +1,74 @@
+// A kernel that writes down what passes through it, as JSON Lines, where it survives the
+// process: in memory shared with whoever started it.
+//   shapes    SharedLog: lines of text; a sequence common to all processes orders them
+//   returns   what the real kernel says; a process can be killed at its n-th datagram
+//   holds     the log's pages
+//   rules     none of its own; oracle/README.md has the format
+//   source    none
+#ifndef PORTPROOF_PROPS_TRACE_KERNEL_H_
+#define PORTPROOF_PROPS_TRACE_KERNEL_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "port/kernel.h"
+
+namespace portproof {
+
+class SharedLog {
+ public:
+  static constexpr size_t kBytes = 8 << 20;
+
+  // Of a process; `sequence` is shared by all of a conversation.
+  SharedLog();
+  SharedLog(const SharedLog&) = delete;
+  SharedLog& operator=(const SharedLog&) = delete;
+  ~SharedLog();
+
+  void Write(std::string_view line);  // from any thread
+  std::vector<std::string> Lines() const;
+  std::atomic<uint32_t>& flag() { return head_->flag; }  // for its owner and the others
+  std::atomic<uint64_t>& sequence() { return head_->sequence; }
+
+ private:
+  struct Head {
+    std::atomic<size_t> used{0};
+    std::atomic<uint32_t> flag{0};
+    std::atomic<uint64_t> sequence{0};
+    std::atomic_flag locked = ATOMIC_FLAG_INIT;
+  };
+  Head* head_;
+  char* text_;
+};
+
+class TraceKernel : public RealKernel {
+ public:
+  // kill_at: SIGKILL after so many datagrams; 0: never.
+  TraceKernel(SharedLog& log, std::atomic<uint64_t>& sequence, int32_t pid, uint8_t mmap_type,
+              uint64_t kill_at)
+      : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), kill_at_(kill_at) {}
+
+  ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
+  int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
+  int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
+
+ private:
+  std::string SendLine(const msghdr& message) const;
+  void Event(uint64_t sequence, const std::string& json);
+  void Count();
+
+  SharedLog& log_;
+  std::atomic<uint64_t>& sequence_;
+  int32_t pid_;
+  uint8_t mmap_type_;
+  uint64_t kill_at_;
+  std::atomic<uint64_t> datagrams_{0};
+};
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PROPS_TRACE_KERNEL_H_
