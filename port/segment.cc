@@ -51,11 +51,12 @@ std::optional<ChunkRange> Segment::Allocate(uint32_t bytes) {
   const uint32_t count = ChunksToAllocate(bytes, geometry_);
   const auto first = AllocateChunks(words, geometry_, count);
   if (!first) return std::nullopt;
-  if (!ledger_.Took(*first, count)) {  // SHM-6: the peer broke it
+  const auto allocation = ledger_.Took(*first, count);
+  if (!allocation) {  // SHM-6: the peer broke it
     betrayed_ = true;
     return std::nullopt;
   }
-  return ChunkRange{*first, count};
+  return ChunkRange{*first, count, *allocation};
 }
 
 std::span<uint8_t> Segment::Memory(const ChunkRange& range) const {
@@ -76,7 +77,7 @@ Buffer Segment::BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffe
 
 uint32_t Segment::Release(const ChunkRange& range) {
   AtomicWords words = mapping_.Words(layout_);
-  return ledger_.Release(range.first, range.count, words);
+  return ledger_.Release(range.allocation, range.first, range.count, words);
 }
 
 void Segment::ReceiverDied() {

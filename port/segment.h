@@ -33,6 +33,7 @@ namespace portproof {
 struct ChunkRange {
   uint32_t first = 0;
   uint32_t count = 0;
+  uint64_t allocation = 0;  // which one: chunks come back while a completion is on its way
 };
 
 class Segment {

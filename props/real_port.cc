@@ -58,7 +58,12 @@ void RunReader(const RealRun& run, OwnedFd socket, const PortSizes& sizes, Share
         workspace, std::move(socket),
         {.profile = &profile,
          .sizes = sizes,
-         .reads_per_turn = run.reader == Reader::kSlow ? 1U : 64U},
+         .reads_per_turn = run.reader == Reader::kSlow ? 1U : 64U,
+         .observer =
+             [&log](const Refusal& refusal) {
+               log.Write(absl::StrCat("X refused ", std::string(Id(refusal.rule)), ": ",
+                                      refusal.header ? ToString(*refusal.header) : "no header"));
+             }},
         [&](Message& message) {
           std::string text;
           for (const Part& part : message.payload) {
@@ -79,7 +84,6 @@ void RunReader(const RealRun& run, OwnedFd socket, const PortSizes& sizes, Share
       pollfd polled = {receiver.fd(), POLLIN, 0};
       if (next == Next::kWait) ::poll(&polled, 1, -1);
     }
-    if (receiver.refusals() != 0) log.Write(absl::StrCat("X ", receiver.refusals(), " refusals"));
   }
   if (CountDescriptors() != before) log.Write("X descriptors leaked");
 }

@@ -15,7 +15,7 @@
 namespace portproof {
 namespace {
 
-int runs = 400;
+int runs = 1000;
 uint64_t first_seed = 1;
 
 RealRun RunOf(uint64_t seed) {

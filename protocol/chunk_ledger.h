@@ -1,19 +1,26 @@
 // Which chunks of its own segment a sender has, so that each is freed by one of two.
-//   shapes    a chunk is ours from Took until HandedOver (the datagram that names it is
-//             sent; TakenBack if not) or Release; counts are chunks
-//   returns   Took: false where a chunk of it is ours already: a peer freed what it does
-//             not own, the bitmap is worth nothing any more, and nothing has changed
-//             here. Release: how many were still ours, and now are free
-//   holds     a private bitmap; what a peer writes to the shared one does not count
+//   shapes    an allocation is a range of chunks with a number, from Took until Release.
+//             A chunk is ours until HandedOver (the datagram that names it is sent;
+//             TakenBack if not). Counts are chunks
+//   returns   Took: the allocation's number; or nullopt where a chunk of it is ours
+//             already: a peer freed what it does not own, the bitmap is worth nothing any
+//             more, and nothing has changed here. Release: how many were still ours and of
+//             that allocation, and now are free: a chunk that was handed over may have
+//             come back free, and be part of a later allocation, before the release of
+//             the earlier one
+//   holds     a private bitmap, and for each chunk when it was handed over; what a peer
+//             writes to the shared bitmap does not count
 //   rules     SHM-6
 //   source    none: the original frees what its completion finds, sent or not
 #ifndef PORTPROOF_PROTOCOL_CHUNK_LEDGER_H_
 #define PORTPROOF_PROTOCOL_CHUNK_LEDGER_H_
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "protocol/chunk.h"
 #include "protocol/chunk_map.h"
@@ -22,41 +29,46 @@ namespace portproof {
 
 class ChunkLedger {
  public:
-  bool Took(uint32_t first, uint32_t count) {
+  std::optional<uint64_t> Took(uint32_t first, uint32_t count) {
     const bool fresh = VisitChunks(
         first, count, [this](size_t word, uint64_t bits) { return (ours_[word] & bits) == 0; });
-    if (!fresh) return false;
+    if (!fresh) return std::nullopt;
     VisitChunks(first, count, [this](size_t word, uint64_t bits) {
       ours_[word] |= bits;
       return true;
     });
-    return true;
+    return ++allocations_;
   }
 
   void HandedOver(const Reference& reference, const Geometry& geometry) {
-    VisitChunks(reference.first_chunk, ChunksFor(reference.bytes, geometry),
-                [this](size_t word, uint64_t bits) {
-                  ours_[word] &= ~bits;
-                  return true;
-                });
+    const uint32_t count = ChunksFor(reference.bytes, geometry);
+    VisitChunks(reference.first_chunk, count, [this](size_t word, uint64_t bits) {
+      ours_[word] &= ~bits;
+      return true;
+    });
+    const auto begin = handed_over_.begin() + reference.first_chunk;
+    std::copy_n(begin, count, handed_over_before_.begin() + reference.first_chunk);
+    std::fill_n(begin, count, allocations_);
   }
 
-  // What HandedOver said did not happen: a sender says it before it calls the kernel,
-  // since the receiver may free, and another thread take, a chunk before that returns.
+  // What the last HandedOver of these chunks said did not happen: a sender says it before
+  // it calls the kernel, since the receiver may free a chunk before that returns.
   void TakenBack(const Reference& reference, const Geometry& geometry) {
-    VisitChunks(reference.first_chunk, ChunksFor(reference.bytes, geometry),
-                [this](size_t word, uint64_t bits) {
-                  ours_[word] |= bits;
-                  return true;
-                });
+    const uint32_t count = ChunksFor(reference.bytes, geometry);
+    VisitChunks(reference.first_chunk, count, [this](size_t word, uint64_t bits) {
+      ours_[word] |= bits;
+      return true;
+    });
+    std::copy_n(handed_over_before_.begin() + reference.first_chunk, count,
+                handed_over_.begin() + reference.first_chunk);
   }
 
   // After a completion, good or bad: what was sent by copying, or not at all, is freed.
   template <typename Words>
-  uint32_t Release(uint32_t first, uint32_t count, Words& words) {
+  uint32_t Release(uint64_t allocation, uint32_t first, uint32_t count, Words& words) {
     uint32_t freed = 0;
-    VisitChunks(first, count, [this, &freed, &words](size_t word, uint64_t bits) {
-      const uint64_t still_ours = ours_[word] & bits;
+    VisitChunks(first, count, [&](size_t word, uint64_t bits) {
+      const uint64_t still_ours = OfAllocation(allocation, word, ours_[word] & bits);
       if (still_ours == 0) return true;
       ours_[word] &= ~still_ours;
       words.Free(word, still_ours);
@@ -81,7 +93,24 @@ class ChunkLedger {
   friend bool operator==(const ChunkLedger&, const ChunkLedger&) = default;
 
  private:
+  // Of chunks that are ours: not those that were handed over since that allocation, which
+  // a later one has.
+  uint64_t OfAllocation(uint64_t allocation, size_t word, uint64_t bits) const {
+    uint64_t of_it = bits;
+    for (uint64_t rest = bits; rest != 0; rest &= rest - 1) {
+      const auto bit = static_cast<uint32_t>(std::countr_zero(rest));
+      if (handed_over_[word * kWordChunks + bit] >= allocation) of_it &= ~(uint64_t{1} << bit);
+    }
+    return of_it;
+  }
+
+  static constexpr size_t kChunksMax = kMapWordsMax * kWordChunks;
+
   std::array<uint64_t, kMapWordsMax> ours_ = {};
+  // How many allocations there had been when a chunk was last handed over, and before.
+  std::array<uint64_t, kChunksMax> handed_over_ = {};
+  std::array<uint64_t, kChunksMax> handed_over_before_ = {};
+  uint64_t allocations_ = 0;
 };
 
 }  // namespace portproof
