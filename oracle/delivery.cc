@@ -1,6 +1,7 @@
 #include "oracle/delivery.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -30,10 +31,22 @@ constexpr size_t kBlockBytes = sizeof(Block);
 
 Block BlockAt(std::span<const uint8_t> bytes, size_t at) {
   Block block;
-  if (bytes.size() - at >= kBlockBytes) {
+  const size_t left = bytes.size() - at;
+  if (left >= kBlockBytes) {
     memcpy(&block, bytes.data() + at, kBlockBytes);
-  } else if (bytes.size() > at) {
-    memcpy(&block, bytes.data() + at, bytes.size() - at);
+  } else if (at >= kBlockBytes && std::endian::native == std::endian::little) {
+    // The end of it, without a copy of so many bytes: read with what is in front.
+    memcpy(&block, bytes.data() + bytes.size() - kBlockBytes, kBlockBytes);
+    const unsigned surplus = 8 * static_cast<unsigned>(kBlockBytes - left);  // 8 to 120
+    if (surplus >= 64) {
+      block.words[0] = block.words[1] >> (surplus - 64);
+      block.words[1] = 0;
+    } else {
+      block.words[0] = block.words[0] >> surplus | block.words[1] << (64 - surplus);
+      block.words[1] >>= surplus;
+    }
+  } else if (left > 0) {
+    memcpy(&block, bytes.data() + at, left);
   }
   return block;
 }

@@ -146,11 +146,33 @@ bool ScanValue(uint32_t key, Cursor& cursor, Event& event, JsonFields& fields) {
   }
 }
 
+// How nearly all sends and receives begin, without a question at each key. False: the
+// line begins otherwise, and what was found of it counts for nothing.
+bool ScanUsualStart(Cursor& cursor, Event& event, JsonFields& fields) {
+  using namespace json;
+  const bool send = cursor.Eat("{\"ev\":\"send\",\"port\":\"");
+  if (!send && !cursor.Eat("{\"ev\":\"recv\",\"port\":\"")) return false;
+  event.kind = send ? EventKind::kSend : EventKind::kRecv;
+  fields.seen = kEv | kPort | kTime | kPid | kTid | kData;
+  return ScanText(cursor, fields.port) && !fields.port.empty() && cursor.Eat(",\"time\":") &&
+         ScanTime(cursor, event) && cursor.Eat(",\"pid\":") &&
+         ScanInto(cursor, INT32_MAX, event.pid) && cursor.Eat(",\"tid\":") &&
+         ScanInto(cursor, INT32_MAX, event.tid) && cursor.Eat(",\"data\":\"") &&
+         ScanData(cursor, fields.data);
+}
+
 }  // namespace
 
 bool ScanCanonical(std::string_view line, Event& event, JsonFields& fields) {
   Cursor cursor(line);
-  if (!cursor.Eat("{\"")) return false;
+  if (ScanUsualStart(cursor, event, fields)) {
+    if (cursor.Eat('}')) return cursor.Done();
+    if (!cursor.Eat(",\"")) return false;
+  } else {
+    cursor = Cursor(line);
+    fields.Clear();
+    if (!cursor.Eat("{\"")) return false;
+  }
   while (true) {
     const uint32_t key = ScanKey(cursor);
     if (key == 0 || (fields.seen & key) != 0) return false;
