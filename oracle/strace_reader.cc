@@ -141,7 +141,7 @@ class Reader {
   // Ports last met, a call's socket is mostly among them, and what they are called.
   static constexpr size_t kRecentKept = 16;
   struct KnownPort {
-    uint64_t inode = 0;  // 0: none
+    uint64_t inode = UINT64_MAX;  // none: more digits than are read
     size_t name_size = 0;
     std::array<char, 24> name{};
     std::string_view Name() const { return {name.data(), name_size}; }
