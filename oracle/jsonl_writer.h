@@ -24,7 +24,7 @@ class JsonLinesWriter : public EventSink {
 
  private:
   std::function<void(std::string_view)> write_;
-  std::string hex_;
+  std::string line_;
 };
 
 }  // namespace portproof
