@@ -60,13 +60,11 @@ void SortByName(std::vector<Port*>& ports) {
 
 void TimeLine::Add(uint64_t sequence, int64_t time_us) {
   if (time_us == kNoTime) return;
-  if (falling_.size() == 1 && falling_.back().time_us <= time_us) {  // as mostly
-    falling_.back() = {sequence, time_us};
-    return;
-  }
   while (!falling_.empty() && falling_.back().time_us <= time_us) falling_.pop_back();
   falling_.push_back({sequence, time_us});
-  if (falling_.size() > kTimePointsMax) falling_.pop_front();
+  if (falling_.size() > 2 * kTimePointsMax) {
+    falling_.erase(falling_.begin(), falling_.begin() + kTimePointsMax);
+  }
 }
 
 int64_t TimeLine::GreatestAfter(uint64_t sequence) const {

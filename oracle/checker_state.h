@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -210,7 +209,7 @@ class TimeLine {
     uint64_t sequence;
     int64_t time_us;
   };
-  std::deque<Point> falling_;  // times fall from front to back
+  std::vector<Point> falling_;  // times fall from front to back
 };
 
 class Checker::State {

@@ -1,6 +1,7 @@
 #include "oracle/delivery.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -54,6 +55,11 @@ Block BlockAt(std::span<const uint8_t> bytes, size_t at) {
 // Of the bytes as if zeros followed them up to `size`; blocks of zeros at the end do not
 // count, so that "data" and "data_zero" may be cut anywhere.
 uint64_t HashOf(std::span<const uint8_t> bytes, uint64_t size) {
+  static constexpr std::array<uint8_t, 256> kZeros = {};
+  while (bytes.size() > kZeros.size() &&
+         memcmp(bytes.data() + bytes.size() - kZeros.size(), kZeros.data(), kZeros.size()) == 0) {
+    bytes = bytes.first(bytes.size() - kZeros.size());  // whole blocks of them
+  }
   size_t last = bytes.empty() ? 0 : (bytes.size() - 1) / kBlockBytes * kBlockBytes;
   Block block = BlockAt(bytes, last);
   while (block.zero() && last > 0) {

@@ -30,7 +30,7 @@ static_assert(LineSource::kPadding >= simdjson::SIMDJSON_PADDING);
 constexpr double kMicrosecond = 1e6;
 constexpr double kSecondsMax = 1e12;
 // Of "data_zero": more than any header or reference list.
-constexpr uint64_t kZerosWritten = 1 << 17;
+constexpr uint64_t kZerosWritten = 1 << 15;
 
 bool AtEnd(ondemand::document& document) {
   return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
