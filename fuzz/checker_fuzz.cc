@@ -1,9 +1,10 @@
 // Laws of the checker, on events made from bytes: it ends, counts what it was given,
 // says the same twice, and a rule that is switched off is not found broken.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "oracle/checker.h"
 #include "protocol/header.h"
@@ -15,16 +16,18 @@ namespace {
 constexpr size_t kEventBytes = 12;
 constexpr size_t kEventsMax = 256;
 
+constexpr size_t kPayloadMax = 31;
+
 struct OwnEvent {
   Event event;
-  std::vector<uint8_t> data;
+  std::array<uint8_t, kHeaderBytes + kPayloadMax> data;
 };
 
 // Small numbers, so that streams, ports and processes meet often.
-OwnEvent Decode(const uint8_t* bytes) {
+void Decode(const uint8_t* bytes, OwnEvent& made) {
   static constexpr std::string_view kPorts[] = {"a", "b", "c", ""};
-  OwnEvent made;
   Event& event = made.event;
+  event = Event();
   event.kind = static_cast<EventKind>(bytes[0] % 9);
   event.port = kPorts[bytes[1] % 3];
   event.time_us = bytes[2] == 255 ? kNoTime : bytes[2] * 5000;
@@ -38,7 +41,7 @@ OwnEvent Decode(const uint8_t* bytes) {
   event.iov = bytes[4] >> 5;
   event.cred_pid = bytes[5] % 4 == 0 ? kNoPid : 99 + bytes[5] % 4;
   if (event.kind == EventKind::kFail) event.errno_name = bytes[6] % 2 == 0 ? "EAGAIN" : "EPIPE";
-  if (event.kind != EventKind::kSend && event.kind != EventKind::kRecv) return made;
+  if (event.kind != EventKind::kSend && event.kind != EventKind::kRecv) return;
   Header header;
   header.stream = bytes[6] % 3;
   header.pid = 100 + bytes[7] % 3;
@@ -48,21 +51,18 @@ OwnEvent Decode(const uint8_t* bytes) {
   header.nf = (bytes[9] & 8) != 0;
   header.mf = (bytes[9] & 16) != 0;
   const auto encoded = EncodeHeader(header);
-  made.data.assign(encoded.begin(), encoded.end());
-  made.data.resize(made.data.size() + bytes[10] % 32, bytes[11]);
-  if (bytes[10] == 255) made.data.resize(bytes[11] % 16);
-  event.size = made.data.size();
+  std::copy(encoded.begin(), encoded.end(), made.data.begin());
+  std::fill(made.data.begin() + kHeaderBytes, made.data.end(), bytes[11]);
+  const size_t size =
+      bytes[10] == 255 ? bytes[11] % kHeaderBytes : kHeaderBytes + bytes[10] % (kPayloadMax + 1);
+  event.data = std::span(made.data).first(size);
+  event.size = size;
   if (bytes[10] == 254) event.size += 16000;  // cut by the recorder
-  return made;
 }
 
-CheckResult Run(const std::vector<OwnEvent>& events, const CheckOptions& options) {
+CheckResult Run(std::span<const OwnEvent> events, const CheckOptions& options) {
   Checker checker(options);
-  for (const OwnEvent& made : events) {
-    Event event = made.event;
-    event.data = made.data;
-    checker.OnEvent(event);
-  }
+  for (const OwnEvent& made : events) checker.OnEvent(made.event);
   return checker.Finish();
 }
 
@@ -80,11 +80,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   CheckOptions options;
   options.profile = &Profiles()[data[0] % Profiles().size()];
-  std::vector<OwnEvent> events;
-  for (size_t at = 1; at + kEventBytes <= size && events.size() < kEventsMax; at += kEventBytes) {
-    events.push_back(Decode(data + at));
-    events.back().event.line = events.size();
+  static std::array<OwnEvent, kEventsMax> room;
+  size_t count = 0;
+  for (size_t at = 1; at + kEventBytes <= size && count < kEventsMax; at += kEventBytes) {
+    Decode(data + at, room[count]);
+    ++count;
+    room[count - 1].event.line = count;
   }
+  const std::span<const OwnEvent> events = std::span(room).first(count);
   const CheckResult result = Run(events, options);
   uint64_t receives = 0;
   for (const OwnEvent& made : events) receives += made.event.kind == EventKind::kRecv ? 1 : 0;
@@ -94,7 +97,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const Violation& found : result.findings) {
     if (found.datagram > events.size() || found.line > events.size()) std::abort();
   }
-  if (!Same(result, Run(events, options))) std::abort();
+  // Of the two laws that need another run, the first byte says which.
+  if (data[0] < 128) {
+    if (!Same(result, Run(events, options))) std::abort();
+    return 0;
+  }
   if (result.findings.empty()) return 0;
   const Rule rule = result.findings[size % result.findings.size()].rule;
   options.off[static_cast<size_t>(rule)] = true;

@@ -38,6 +38,7 @@ def portproof_fuzz_target(name, srcs, deps = [], **kwargs):
         size = "small",
         args = ["$(location %s)" % file for file in corpus],
         data = corpus,
+        linkstatic = True,
         deps = [
             ":replay_main",
             ":" + name + "_lib",

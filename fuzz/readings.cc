@@ -4,7 +4,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include "oracle/jsonl.h"
+#include "oracle/jsonl_reader.h"
+#include "oracle/jsonl_writer.h"
 #include "oracle/line_source.h"
 #include "oracle/strace_reader.h"
 

@@ -1,6 +1,7 @@
 #include "oracle/checker.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/string_view.h"
@@ -29,6 +30,26 @@ bool FailsPort(std::string_view errno_name) {
 // Debian's Abseil has a string_view of its own.
 absl::string_view AsKey(std::string_view text) { return {text.data(), text.size()}; }
 
+// By their last two characters, in which numbers that are used together differ.
+size_t RecentIndex(std::string_view name) {
+  const size_t last = name.empty() ? 0 : static_cast<uint8_t>(name.back());
+  return (last + (name.size() < 2 ? 0 : 5U * static_cast<uint8_t>(name[name.size() - 2]))) %
+         kRecentKept;
+}
+
+// Equal, without a call for what inodes print as.
+bool SameName(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  constexpr size_t kWord = 8;
+  if (a.size() < kWord || a.size() > 2 * kWord) return a == b;
+  const auto word = [](std::string_view text, size_t at) {
+    uint64_t value = 0;
+    memcpy(&value, text.data() + at, kWord);
+    return value;
+  };
+  return word(a, 0) == word(b, 0) && word(a, a.size() - kWord) == word(b, b.size() - kWord);
+}
+
 // A hash map's order is not the same twice; findings must be.
 void SortByName(std::vector<Port*>& ports) {
   std::sort(ports.begin(), ports.end(),
@@ -41,7 +62,9 @@ void TimeLine::Add(uint64_t sequence, int64_t time_us) {
   if (time_us == kNoTime) return;
   while (!falling_.empty() && falling_.back().time_us <= time_us) falling_.pop_back();
   falling_.push_back({sequence, time_us});
-  if (falling_.size() > kTimePointsMax) falling_.pop_front();
+  if (falling_.size() > 2 * kTimePointsMax) {
+    falling_.erase(falling_.begin(), falling_.begin() + kTimePointsMax);
+  }
 }
 
 int64_t TimeLine::GreatestAfter(uint64_t sequence) const {
@@ -100,12 +123,21 @@ void Checker::State::OnEvent(const Event& event) {
 }
 
 Port& Checker::State::PortOf(std::string_view name) {
+  Port*& recent = recent_ports_[RecentIndex(name)];
+  if (recent != nullptr && SameName(recent->name, name)) return *recent;
   const auto found = ports_.find(AsKey(name));
-  if (found != ports_.end()) return *found->second;
+  if (found != ports_.end()) return *(recent = found->second.get());
   auto port = std::make_unique<Port>();
   port->name.assign(name);
   ++tally_.counts.ports;
+  recent = port.get();
   return *ports_.emplace(std::string(name), std::move(port)).first->second;
+}
+
+void Checker::State::Forget(const Port& port) {
+  for (Port*& recent : recent_ports_) {
+    if (recent == &port) recent = nullptr;
+  }
 }
 
 Process& Checker::State::ProcessNamed(int32_t pid) {
@@ -122,11 +154,14 @@ Process& Checker::State::ProcessNamed(int32_t pid) {
 Process* Checker::State::ProcessOf(const Event& event) {
   const int32_t pid = event.pid != kNoPid ? event.pid : event.tid;
   if (pid == kNoPid) return nullptr;
-  Process& process = ProcessNamed(pid);
-  process.acted = true;
-  dead_.erase(pid);
-  process.last_sequence = sequence_;
-  return &process;
+  Process*& recent = recent_processes_[static_cast<uint32_t>(pid) % kRecentKept];
+  if (recent == nullptr || recent->pid != pid) {
+    recent = &ProcessNamed(pid);
+    recent->acted = true;
+    dead_.erase(pid);
+  }
+  recent->last_sequence = sequence_;
+  return recent;
 }
 
 void Checker::State::CountProcess(Process* process, const Port& port) {
@@ -287,6 +322,7 @@ void Checker::State::EndProcess(int32_t pid) {
   }
   if (dead_.size() < kDeadKept) dead_[pid] = past;
   if (found == processes_.end()) return;
+  recent_processes_.fill(nullptr);
   processes_.erase(found);
   EndLedgers(false);
 }
@@ -298,6 +334,7 @@ void Checker::State::Retire() {
 }
 
 void Checker::State::EndPort(Port& port) {
+  Forget(port);
   begun_.erase(&port);
   EndStreams(port, kNoPid);
   Attribute(port);

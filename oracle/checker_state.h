@@ -7,8 +7,8 @@
 #ifndef PORTPROOF_ORACLE_CHECKER_STATE_H_
 #define PORTPROOF_ORACLE_CHECKER_STATE_H_
 
+#include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -196,6 +196,8 @@ using checking::SegmentUse;
 using checking::Tally;
 using checking::Turns;
 
+inline constexpr size_t kRecentKept = 16;
+
 // The greatest time of all events after a given one: how long the recording went on.
 class TimeLine {
  public:
@@ -207,7 +209,7 @@ class TimeLine {
     uint64_t sequence;
     int64_t time_us;
   };
-  std::deque<Point> falling_;  // times fall from front to back
+  std::vector<Point> falling_;  // times fall from front to back
 };
 
 class Checker::State {
@@ -226,6 +228,7 @@ class Checker::State {
   void OnClose(const Event& event);
   void OnEof(const Event& event);
   Port& PortOf(std::string_view name);
+  void Forget(const Port& port);
   Process* ProcessOf(const Event& event);  // who did it
   Process& ProcessNamed(int32_t pid);
   void CountProcess(Process* process, const Port& port);
@@ -296,6 +299,10 @@ class Checker::State {
   uint32_t serials_ = 0;
   absl::flat_hash_map<std::string, std::unique_ptr<Port>> ports_;
   absl::flat_hash_map<int32_t, std::unique_ptr<Process>> processes_;
+  // Those last met: an event's are mostly among them. A process here is in processes_, has
+  // acted, and is not in dead_.
+  std::array<Port*, kRecentKept> recent_ports_ = {};
+  std::array<Process*, kRecentKept> recent_processes_ = {};
   absl::flat_hash_set<uint32_t> partial_;                 // serials of processes that are
   absl::flat_hash_map<int32_t, Past> dead_;               // by pid
   absl::flat_hash_map<uint64_t, SegmentLedger> ledgers_;  // by serials of sender and receiver

@@ -88,5 +88,45 @@ TEST(CheckerTest, Frg5StaysExplainedByAnEndThatLostItsNf) {
             Rules({"FRG-6", "FRG-6"}));
 }
 
+// Whatever its length, whichever byte it is.
+TEST(CheckerTest, Soc3OfEveryByteThatIsReceivedOtherwise) {
+  for (size_t payload = 1; payload <= 50; ++payload) {
+    DatagramText sent;
+    for (size_t i = 0; i < payload; ++i) sent.payload += "0" + std::to_string(i % 4);
+    for (size_t at = 0; at < sent.payload.size(); ++at) {
+      DatagramText received = sent;
+      received.payload[at] = received.payload[at] == '7' ? '6' : '7';
+      ASSERT_EQ(BrokenIn(Send(sent) + Recv(received)), Rules{"SOC-3"}) << payload << " " << at;
+    }
+    ASSERT_EQ(BrokenIn(Send(sent) + Recv(sent)), Rules()) << payload;
+  }
+}
+
+// Zeros at the end may be counted instead, as many of them as there are.
+TEST(CheckerTest, Soc3NotOfZerosThatAreOnlyCounted) {
+  for (size_t payload = 1; payload <= 50; ++payload) {
+    for (size_t zeros = 0; zeros <= payload; ++zeros) {
+      DatagramText sent = {.payload = std::string(2 * (payload - zeros), '7')};
+      const std::string counted = Recv(sent, ",\"data_zero\":" + std::to_string(zeros));
+      const std::string fewer = Recv(sent, ",\"data_zero\":" + std::to_string(zeros + 1));
+      sent.payload.append(2 * zeros, '0');
+      ASSERT_EQ(BrokenIn(Send(sent) + counted), Rules()) << payload << " " << zeros;
+      ASSERT_EQ(BrokenIn(Send(sent) + fewer), Rules{"SOC-3"}) << payload << " " << zeros;
+    }
+  }
+}
+
+// Of many zeros not all are kept, wherever the line begins to count them.
+TEST(CheckerTest, Soc3NotOfManyZerosCountedFromElsewhere) {
+  const DatagramText none = {.payload = ""};
+  for (size_t written = 1; written <= 40; ++written) {
+    const DatagramText some = {.payload = std::string(2 * written, '0')};
+    EXPECT_EQ(BrokenIn(Send(some, ",\"data_zero\":200000") +
+                       Recv(none, ",\"data_zero\":" + std::to_string(200000 + written))),
+              Rules{"IOV-3"})
+        << written;
+  }
+}
+
 }  // namespace
 }  // namespace portproof

@@ -1,6 +1,8 @@
 #include "oracle/delivery.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -21,28 +23,56 @@ uint64_t Mix(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-// Of the bytes as if zeros followed them up to `size`; trailing zeros do not count, so
-// that "data" and "data_zero" may be cut anywhere.
-uint64_t HashOf(std::span<const uint8_t> bytes, uint64_t size) {
-  size_t length = bytes.size();
-  while (length >= 8) {
-    uint64_t word = 0;
-    memcpy(&word, bytes.data() + length - 8, 8);
-    if (word != 0) break;
-    length -= 8;
-  }
-  while (length > 0 && bytes[length - 1] == 0) --length;
-  uint64_t lanes[2] = {size, length};
-  size_t at = 0;
-  for (; at + 16 <= length; at += 16) {
-    uint64_t words[2];
-    memcpy(words, bytes.data() + at, 16);
-    lanes[0] = Mix(words[0], lanes[0]);
-    lanes[1] = Mix(words[1], lanes[1]);
-  }
+// Sixteen bytes, or as many as there are and zeros behind them.
+struct Block {
   uint64_t words[2] = {0, 0};
-  if (length > at) memcpy(words, bytes.data() + at, length - at);
-  return Mix(Mix(words[0], lanes[0]), Mix(words[1], lanes[1]));
+  bool zero() const { return (words[0] | words[1]) == 0; }
+};
+constexpr size_t kBlockBytes = sizeof(Block);
+
+Block BlockAt(std::span<const uint8_t> bytes, size_t at) {
+  Block block;
+  const size_t left = bytes.size() - at;
+  if (left >= kBlockBytes) {
+    memcpy(&block, bytes.data() + at, kBlockBytes);
+  } else if (at >= kBlockBytes && std::endian::native == std::endian::little) {
+    // The end of it, without a copy of so many bytes: read with what is in front.
+    memcpy(&block, bytes.data() + bytes.size() - kBlockBytes, kBlockBytes);
+    const unsigned surplus = 8 * static_cast<unsigned>(kBlockBytes - left);  // 8 to 120
+    if (surplus >= 64) {
+      block.words[0] = block.words[1] >> (surplus - 64);
+      block.words[1] = 0;
+    } else {
+      block.words[0] = block.words[0] >> surplus | block.words[1] << (64 - surplus);
+      block.words[1] >>= surplus;
+    }
+  } else if (left > 0) {
+    memcpy(&block, bytes.data() + at, left);
+  }
+  return block;
+}
+
+// Of the bytes as if zeros followed them up to `size`; blocks of zeros at the end do not
+// count, so that "data" and "data_zero" may be cut anywhere.
+uint64_t HashOf(std::span<const uint8_t> bytes, uint64_t size) {
+  static constexpr std::array<uint8_t, 256> kZeros = {};
+  while (bytes.size() > kZeros.size() &&
+         memcmp(bytes.data() + bytes.size() - kZeros.size(), kZeros.data(), kZeros.size()) == 0) {
+    bytes = bytes.first(bytes.size() - kZeros.size());  // whole blocks of them
+  }
+  size_t last = bytes.empty() ? 0 : (bytes.size() - 1) / kBlockBytes * kBlockBytes;
+  Block block = BlockAt(bytes, last);
+  while (block.zero() && last > 0) {
+    last -= kBlockBytes;
+    block = BlockAt(bytes, last);
+  }
+  uint64_t lanes[2] = {size, ~size};
+  for (size_t at = 0; at < last; at += kBlockBytes) {
+    const Block one = BlockAt(bytes, at);
+    lanes[0] = Mix(one.words[0], lanes[0]);
+    lanes[1] = Mix(one.words[1], lanes[1]);
+  }
+  return Mix(Mix(block.words[0], lanes[0]), Mix(block.words[1], lanes[1]));
 }
 
 bool SameBytes(const Print& a, const Print& b) {
@@ -56,8 +86,9 @@ Print PrintOf(const Event& event) {
   Print print;
   print.size = event.size;
   print.whole = IsWhole(event);
-  const size_t head = std::min<size_t>(event.data.size(), kHeaderBytes);
-  print.head = HashOf(event.data.first(head), 0);
+  const Block head = BlockAt(event.data, 0);
+  static_assert(kBlockBytes == kHeaderBytes);
+  print.head = Mix(head.words[0], ~head.words[1]);
   print.all = print.whole ? HashOf(event.data, event.size) : 0;
   return print;
 }
@@ -147,14 +178,17 @@ void Delivery::Take(const Event& received, Match& match) {
 
 void Delivery::Consume(Lane& lane, size_t depth, Match& match) {
   for (size_t i = 0; i <= depth; ++i) {
-    Sent sent = lane.waiting.front();
-    lane.waiting.PopFront();
     --outstanding_;
     if (i == depth) {
-      match.sent = sent;
-      lane.consumed.PushBack(sent);
+      match.sent = lane.waiting.front();
+      lane.waiting.PopFront();
+      lane.consumed.PushBack(*match.sent);
       if (lane.consumed.size() > kConsumedKept) lane.consumed.PopFront();
-    } else if (!sent.killed) {
+      return;
+    }
+    const Sent sent = lane.waiting.front();
+    lane.waiting.PopFront();
+    if (!sent.killed) {
       if (Exchange(lane, sent)) continue;
       match.lost.push_back(sent);
       late_.PushBack(sent);

@@ -39,16 +39,14 @@ void ProfileEvidence::Add(const Event& event) {
   const bool remove_pid = whole && payload == kPidBytes && event.fds == 0 && !header.mmap;
   const bool modules = payload > 0 && !header.nf && event.data.size() > kHeaderBytes &&
                        event.data[kHeaderBytes] == '[';
-  for (Shape* each : {&shape, &all_}) {
-    ++each->count;
-    each->like_new_port += new_port ? 1 : 0;
-    each->like_mmap += mmap ? 1 : 0;
-    each->like_remove_pid += remove_pid ? 1 : 0;
-    each->like_modules += modules ? 1 : 0;
-    each->empty += payload == 0 ? 1 : 0;
-    each->without_fd += !header.nf && event.fds == 0 ? 1 : 0;
-    each->with_one_fd += !header.nf && event.fds == 1 ? 1 : 0;
-  }
+  ++shape.count;
+  shape.like_new_port += new_port ? 1 : 0;
+  shape.like_mmap += mmap ? 1 : 0;
+  shape.like_remove_pid += remove_pid ? 1 : 0;
+  shape.like_modules += modules ? 1 : 0;
+  shape.empty += payload == 0 ? 1 : 0;
+  shape.without_fd += !header.nf && event.fds == 0 ? 1 : 0;
+  shape.with_one_fd += !header.nf && event.fds == 1 ? 1 : 0;
   if (event.fds == 1) ++one_fd_;
   if (event.fds >= 2) ++two_fds_;
   if (!header.mmap && payload > kSmallerLimit) ++long_payloads_;
@@ -68,19 +66,25 @@ uint64_t ProfileEvidence::PenaltyOfTypes(const Profile& profile) const {
   for (size_t number = profile.types.size(); number < shapes_.size(); ++number) {
     penalty += kTelling * shapes_[number].count;
   }
+  Shape all;
+  for (const Shape& shape : shapes_) {
+    all.like_new_port += shape.like_new_port;
+    all.like_mmap += shape.like_mmap;
+    all.like_remove_pid += shape.like_remove_pid;
+  }
   const auto shape_of = [&](Type type) {
     const std::optional<uint8_t> number = NumberOf(profile, type);
     return number ? shapes_[*number] : Shape();
   };
   const Shape new_port = shape_of(Type::kNewPort);
   penalty += kTelling * (new_port.count - new_port.like_new_port);
-  penalty += kTelling * (all_.like_new_port - new_port.like_new_port);
+  penalty += kTelling * (all.like_new_port - new_port.like_new_port);
   const Shape mmap = shape_of(Type::kMmap);
   penalty += kTelling * (mmap.count - mmap.like_mmap);
-  penalty += kHint * (all_.like_mmap - mmap.like_mmap);
+  penalty += kHint * (all.like_mmap - mmap.like_mmap);
   const Shape remove_pid = shape_of(Type::kRemovePid);
   penalty += kTelling * (remove_pid.count - remove_pid.like_remove_pid);
-  penalty += kHint * (all_.like_remove_pid - remove_pid.like_remove_pid);
+  penalty += kHint * (all.like_remove_pid - remove_pid.like_remove_pid);
   const Shape modules = shape_of(Type::kModules);
   penalty += kUnlikely * (modules.count - modules.like_modules);
   penalty += kTelling * shape_of(Type::kChangeFile).without_fd;  // FDS-6

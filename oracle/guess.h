@@ -48,7 +48,6 @@ class ProfileEvidence {
 
   ByteOrder order_;
   std::array<Shape, 256> shapes_{};
-  Shape all_;
   uint64_t datagrams_ = 0;
   uint64_t receives_ = 0;
   uint64_t credentials_ = 0;

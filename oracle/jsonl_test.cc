@@ -1,10 +1,9 @@
 // JSON Lines: what is read, what is damaged, what is written.
-#include "oracle/jsonl.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "oracle/jsonl_reader.h"
 #include "oracle/testing.h"
 
 namespace portproof {

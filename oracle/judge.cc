@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "oracle/guess.h"
-#include "oracle/jsonl.h"
+#include "oracle/jsonl_reader.h"
 #include "oracle/line_source.h"
 #include "oracle/strace_reader.h"
 #include "oracle/strace_text.h"

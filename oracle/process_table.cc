@@ -3,13 +3,14 @@
 #include <algorithm>
 
 namespace portproof {
+
 Thread* ProcessTable::FindKnown(int32_t tid) {
-  if (tid == last_tid_ && last_ != nullptr) return last_;
+  Recent& recent = recent_[static_cast<uint32_t>(tid) % kRecentKept];
+  if (recent.tid == tid && recent.thread != nullptr) return recent.thread;
   const auto found = threads_.find(tid);
   if (found == threads_.end()) return nullptr;
-  last_tid_ = tid;
-  last_ = found->second.get();
-  return last_;
+  recent = {tid, found->second.get()};
+  return recent.thread;
 }
 
 Thread& ProcessTable::Make(int32_t tid) {
@@ -83,7 +84,7 @@ void ProcessTable::Gone(int32_t tid) {
   if (thread->pid == tid) dead_.erase(tid);
   std::erase(cloning_, tid);
   threads_.erase(tid);
-  last_ = nullptr;
+  recent_[static_cast<uint32_t>(tid) % kRecentKept] = {};
 }
 
 }  // namespace portproof

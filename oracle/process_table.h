@@ -7,6 +7,7 @@
 #ifndef PORTPROOF_ORACLE_PROCESS_TABLE_H_
 #define PORTPROOF_ORACLE_PROCESS_TABLE_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -57,8 +58,13 @@ class ProcessTable {
   int32_t Parentage(int32_t tid, int32_t header_pid);
 
   absl::flat_hash_map<int32_t, std::unique_ptr<Thread>> threads_;
-  int32_t last_tid_ = kNoPid;  // and its thread: lines of one come in runs
-  Thread* last_ = nullptr;
+  // Those last met: a line's thread is mostly among them.
+  static constexpr size_t kRecentKept = 16;
+  struct Recent {
+    int32_t tid = kNoPid;
+    Thread* thread = nullptr;
+  };
+  std::array<Recent, kRecentKept> recent_ = {};
   absl::flat_hash_set<int32_t> dead_;
   std::vector<int32_t> cloning_;  // threads inside an unfinished clone
 };

@@ -4,7 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "oracle/jsonl.h"
+#include "oracle/jsonl_writer.h"
+#include "oracle/line_source.h"
 #include "oracle/redact.h"
 #include "oracle/report.h"
 #include "oracle/testing.h"

@@ -111,6 +111,10 @@ class Reader {
   void Damaged(std::string what, uint64_t inode);
   void MeetTime(const StraceLine& line);
   Socket& SocketOf(uint64_t inode) { return sockets_[inode]; }
+  void ForgetSockets() {
+    sockets_.clear();
+    known_ports_ = {};
+  }
   bool IsPort(uint64_t inode, std::span<const uint8_t> bytes, uint64_t size);
   Event Base(EventKind kind) const;
   std::string_view PortName(uint64_t inode);
@@ -134,9 +138,20 @@ class Reader {
   uint64_t sockets_named_ = 0;
   uint64_t lines_understood_ = 0;
   std::array<char, 24> name_{};
+  // Ports last met, a call's socket is mostly among them, and what they are called.
+  static constexpr size_t kRecentKept = 16;
+  struct KnownPort {
+    uint64_t inode = UINT64_MAX;  // none: more digits than are read
+    size_t name_size = 0;
+    std::array<char, 24> name{};
+    std::string_view Name() const { return {name.data(), name_size}; }
+  };
+  std::array<KnownPort, kRecentKept> known_ports_{};
 };
 
 std::string_view Reader::PortName(uint64_t inode) {
+  const KnownPort& known = known_ports_[inode % kRecentKept];
+  if (known.inode == inode) return known.Name();
   const auto [end, error] = std::to_chars(name_.data(), name_.data() + name_.size(), inode);
   return {name_.data(), static_cast<size_t>(end - name_.data())};
 }
@@ -174,7 +189,7 @@ void Reader::MeetTime(const StraceLine& line) {
       event.port = PortName(inode);
       queue_.Push(event);
     }
-    sockets_.clear();
+    ForgetSockets();
     processes_ = ProcessTable();
   }
   time_us_ = now;
@@ -225,11 +240,11 @@ void Reader::OnCall(const StraceLine& line) {
   Thread* known = processes_.FindKnown(tid_);
   if (known != nullptr && known->pending != PendingCall::kNone) AbandonPending(tid_, *known);
   const std::string_view name = line.name;
-  if (name == "recvmsg") {
+  if (Is(name, "recvmsg")) {
     OnRecv(line);
-  } else if (name == "sendmsg") {
+  } else if (Is(name, "sendmsg")) {
     OnSend(line);
-  } else if (name == "socketpair") {
+  } else if (Is(name, "socketpair")) {
     Cursor cursor(line.args);
     const size_t flags_end = line.args.find(", [");
     const bool seqpacket = line.args.find("SOCK_SEQPACKET") < flags_end;
@@ -244,16 +259,16 @@ void Reader::OnCall(const StraceLine& line) {
       cursor.Eat(", ");
       OnSocketPair(cursor, dgram);
     }
-  } else if (name == "clone" || name == "clone3" || name == "fork" || name == "vfork") {
+  } else if (Is(name, "clone") || Is(name, "clone3") || Is(name, "fork") || Is(name, "vfork")) {
     OnClone(line);
-  } else if (name == "ftruncate") {
+  } else if (Is(name, "ftruncate")) {
     OnFtruncate(line.args);
   } else if (name == "exit_group") {
     processes_.Find(tid_);
     Die(tid_);
-  } else if (name == "execve") {
+  } else if (Is(name, "execve")) {
     processes_.Exec(tid_);
-  } else if (name == "close") {
+  } else if (Is(name, "close")) {
     OnCloseCall(line);
   }
 }
@@ -280,11 +295,17 @@ void Reader::AbandonPending(int32_t tid, Thread& thread) {
 }
 
 bool Reader::IsPort(uint64_t inode, std::span<const uint8_t> bytes, uint64_t size) {
+  KnownPort& known = known_ports_[inode % kRecentKept];
+  if (known.inode == inode) return true;
   Socket& socket = SocketOf(inode);
   if (socket.kind == SocketKind::kCandidate && LooksLikeHeader(bytes, size)) {
     socket.kind = SocketKind::kPort;
   }
-  return socket.kind == SocketKind::kPort;
+  if (socket.kind != SocketKind::kPort) return false;
+  const std::string_view name = PortName(inode);
+  known.inode = inode;
+  known.name_size = name.copy(known.name.data(), known.name.size());
+  return true;
 }
 
 // The receiving inode of what a descriptor sends to; 0 if that can be no port.
@@ -407,6 +428,7 @@ void Reader::OnRecv(const StraceLine& line) {
 
 // From the message header on, in a whole line or behind "resumed>".
 void Reader::FinishRecv(const Thread& thread, Cursor& cursor) {
+  if (cursor.StandsAt("{msg_namelen=0}, 0) = -1 EAGAIN ")) return;  // nothing came, as often
   message_.Clear();
   ResultText result;
   const bool message_read = cursor.at < cursor.end && *cursor.at == '{'
@@ -456,23 +478,23 @@ void Reader::OnResumed(const StraceLine& line) {
   if (thread != nullptr) thread->pending = PendingCall::kNone;
   Cursor cursor(line.args);
   ResultText result;
-  if (line.name == "sendmsg" && pending == PendingCall::kSend) {
+  if (Is(line.name, "sendmsg") && pending == PendingCall::kSend) {
     if (!ParseLastResult(line.args, result)) {
       thread->pending = pending;
       thread->damaged_before = kDatagramBytesMax;  // AbandonPending need not name it again
       return Damaged("sendmsg: expected a result", thread->skip ? 0 : thread->inode);
     }
     if (thread->ticket != 0) FinishSend(*thread, result);
-  } else if (line.name == "recvmsg" && pending == PendingCall::kRecv) {
+  } else if (Is(line.name, "recvmsg") && pending == PendingCall::kRecv) {
     if (!thread->skip) FinishRecv(*thread, cursor);
-  } else if (line.name == "socketpair" && pending == PendingCall::kSocketPair) {
+  } else if (Is(line.name, "socketpair") && pending == PendingCall::kSocketPair) {
     if (!thread->skip) OnSocketPair(cursor, thread->dgram);
   } else if (pending == PendingCall::kClone &&
              (line.name.ends_with("fork") || line.name.starts_with("clone"))) {
     if (!ParseLastResult(line.args, result)) return Damaged("clone: expected a result", 0);
     processes_.CloneReturned(thread->pid == kNoPid ? tid_ : thread->pid, thread->clones_thread,
                              result.unknown ? -1 : result.value);
-  } else if (line.name == "sendmsg" || line.name == "recvmsg") {
+  } else if (Is(line.name, "sendmsg") || Is(line.name, "recvmsg")) {
     Damaged(absl::StrCat(std::string(line.name), " resumed, but its beginning was not recorded"),
             0);
   }
@@ -498,6 +520,7 @@ void Reader::OnSocketPair(Cursor& cursor, bool dgram) {
 void Reader::OpenPort(uint64_t inode, uint64_t peer, bool dgram) {
   sockets_[inode] = Socket{SocketKind::kPort, peer, 0};
   sockets_[peer] = Socket{SocketKind::kCandidate, inode, 0};
+  known_ports_[peer % kRecentKept] = {};  // the number may have come back
   Event event = Base(EventKind::kOpen);
   event.pid = processes_.Find(tid_).pid;
   event.port = PortName(inode);
@@ -565,7 +588,7 @@ void Reader::OnGone(const StraceLine& line) {
   thread.pending = PendingCall::kNone;
   if (line.kind == LineKind::kKilled || thread.pid == tid_ || thread.pid == kNoPid) Die(tid_);
   processes_.Gone(tid_);
-  if (processes_.empty() && queue_.empty()) sockets_.clear();  // nobody is left to use them
+  if (processes_.empty() && queue_.empty()) ForgetSockets();  // nobody is left to use them
 }
 
 // One recording, a thread a file: the line with the earliest time is next. A receive's

@@ -393,5 +393,24 @@ TEST(StraceReader, JudgesARecordingBegunInTheMiddleByWhatItHas) {
   EXPECT_EQ(report.result.counts.datagrams, 2u);
 }
 
+// No kernel gives it, a text may.
+TEST(StraceReader, NamesAPortWhateverItsInode) {
+  for (const std::string inode : {"0", "1", "18446744073709551", "9999999999999999999"}) {
+    const TraceReport report =
+        Strace()
+            .Line(202, absl::StrCat("recvmsg(8<UNIX:[", inode, "->11]>, ",
+                                    Message(Escaped({.type = 77})), ", 0) = 17"))
+            .Judge("unit-1.35.0");
+    ASSERT_THAT(Broken(report), IsEmpty()) << inode;
+    const TraceReport shown =
+        Strace()
+            .Line(202, absl::StrCat("recvmsg(8<UNIX:[", inode, "->11]>, ",
+                                    Message(Escaped({.type = 12})), ", 0) = 17"))
+            .Judge("unit-1.35.0");
+    ASSERT_THAT(Broken(shown), ElementsAre("FDS-6")) << inode;
+    EXPECT_EQ(shown.result.findings[0].port, inode);
+  }
+}
+
 }  // namespace
 }  // namespace portproof

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "oracle/digits.h"
 #include "oracle/hex.h"
 
 #ifdef __SSE2__
@@ -30,12 +31,15 @@ void SkipSpaces(Cursor& cursor) {
 
 // Up to six digits behind a '.', as microseconds.
 int64_t ParseFraction(Cursor& cursor) {
-  int64_t us = 0;
-  int64_t unit = 100000;
-  for (; cursor.at < cursor.end && IsDigit(*cursor.at); ++cursor.at, unit /= 10) {
-    us += (*cursor.at - '0') * unit;
+  constexpr size_t kDecimals = 6;
+  Cursor six = cursor;
+  uint64_t number = 0;
+  size_t digits = ReadDigits(cursor, number);
+  if (digits > kDecimals) {
+    six.end = six.at + kDecimals;
+    digits = ReadDigits(six, number);
   }
-  return us;
+  return static_cast<int64_t>(number * kPowersOfTen[kDecimals - digits]);
 }
 
 constexpr int64_t kSecondUs = 1000000;
@@ -98,23 +102,27 @@ LineKind KindOfPlus(std::string_view text) {
   return LineKind::kNoise;
 }
 
-void SplitResumed(Cursor& cursor, StraceLine& line) {
+// The name of a call and what stands behind it; the commonest two at once.
+template <size_t kSize>
+bool SplitName(Cursor& cursor, const char (&behind)[kSize], StraceLine& line) {
   const char* name = cursor.at;
+  if (!cursor.Eat("recvmsg")) cursor.Eat("sendmsg");
   while (cursor.at < cursor.end && IsNameChar(*cursor.at)) ++cursor.at;
   line.name = {name, static_cast<size_t>(cursor.at - name)};
-  if (line.name.empty() || !cursor.Eat(" resumed>")) return;
+  return !line.name.empty() && cursor.Eat(behind);
+}
+
+void SplitResumed(Cursor& cursor, StraceLine& line) {
+  if (!SplitName(cursor, " resumed>", line)) return;
   line.args = cursor.Rest();
   line.kind = LineKind::kResumed;
 }
 
 void SplitCall(Cursor& cursor, StraceLine& line) {
-  const char* name = cursor.at;
-  while (cursor.at < cursor.end && IsNameChar(*cursor.at)) ++cursor.at;
-  line.name = {name, static_cast<size_t>(cursor.at - name)};
-  if (line.name.empty() || !cursor.Eat('(')) return;
+  if (!SplitName(cursor, "(", line)) return;
   line.args = cursor.Rest();
   line.kind = LineKind::kCall;
-  if (line.args.ends_with(kUnfinished)) {
+  if (line.args.ends_with('>') && line.args.ends_with(kUnfinished)) {
     line.kind = LineKind::kUnfinished;
     line.args.remove_suffix(kUnfinished.size());
   }
@@ -197,15 +205,10 @@ bool DecodeEscape(Cursor& cursor, ByteBuffer& bytes) {
 }  // namespace
 
 bool ParseUnsigned(Cursor& cursor, uint64_t& value) {
-  constexpr int kDigitsSafe = 19;  // never more than 64 bits
-  const char* at = cursor.at;
-  uint64_t sum = 0;
-  for (; at < cursor.end && IsDigit(*at) && at - cursor.at < kDigitsSafe; ++at) {
-    sum = sum * 10 + static_cast<uint64_t>(*at - '0');
-  }
-  if (at == cursor.at || (at < cursor.end && IsDigit(*at))) return false;
-  cursor.at = at;
-  value = sum;
+  Cursor ahead = cursor;
+  const size_t digits = ReadDigits(ahead, value);
+  if (digits == 0 || digits > kDigitsMax) return false;
+  cursor = ahead;
   return true;
 }
 
@@ -222,7 +225,7 @@ bool ParseSigned(Cursor& cursor, int64_t& value) {
 StraceLine SplitLine(std::string_view text) {
   StraceLine line;
   Cursor cursor(text);
-  if (text.starts_with("strace: ") || text.starts_with("[ Process PID=")) {
+  if (cursor.StandsAt("strace: ") || cursor.StandsAt("[ Process PID=")) {
     line.kind = LineKind::kNoise;
     return line;
   }
@@ -339,11 +342,12 @@ bool SkipValue(Cursor& cursor) {
 }
 
 void MessageText::Clear() {
-  ByteBuffer kept;
-  kept.Swap(bytes);
-  kept.Clear();
-  *this = MessageText();
-  bytes.Swap(kept);
+  bytes.Clear();
+  cut = truncated = ctrl_truncated = false;
+  iov = rights = fds = 0;
+  cred_pid = kNoPid;
+  first_fd = {};
+  first_fd_number = -1;
 }
 
 namespace {
@@ -432,7 +436,7 @@ bool ParseFlags(Cursor& cursor, MessageText& message) {
   const char* start = cursor.at;
   if (!SkipValue(cursor)) return false;
   const std::string_view flags(start, static_cast<size_t>(cursor.at - start));
-  if (flags == "0") return true;
+  if (Is(flags, "0")) return true;
   if (!flags.starts_with("MSG_") && !flags.starts_with("0x")) return false;
   message.ctrl_truncated = flags.find("MSG_CTRUNC") != std::string_view::npos;
   message.truncated = flags.find("MSG_TRUNC") != std::string_view::npos;
@@ -452,12 +456,13 @@ bool ParseMessage(Cursor& cursor, MessageText& message) {
     } else if (cursor.Eat("msg_flags=")) {
       if (!ParseFlags(cursor, message)) return false;
     } else {
-      const bool known = cursor.Eat("msg_name=") || cursor.Eat("msg_namelen=") ||
-                         cursor.Eat("msg_iovlen=") || cursor.Eat("msg_controllen=");
+      const bool known = cursor.Eat("msg_iovlen=") || cursor.Eat("msg_name=") ||
+                         cursor.Eat("msg_namelen=") || cursor.Eat("msg_controllen=");
       if (!known || !SkipValue(cursor)) return false;
     }
     if (cursor.Eat('}')) return true;
     if (!cursor.Eat(", ")) return false;
+    if (cursor.Eat("msg_controllen=0, msg_flags=0}")) return true;  // as most end
   }
 }
 

@@ -10,13 +10,12 @@
 #ifndef PORTPROOF_ORACLE_STRACE_TEXT_H_
 #define PORTPROOF_ORACLE_STRACE_TEXT_H_
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
-#include <vector>
 
+#include "oracle/byte_buffer.h"
+#include "oracle/cursor.h"
 #include "oracle/trace.h"
 
 namespace portproof {
@@ -42,55 +41,6 @@ struct StraceLine {
 };
 
 StraceLine SplitLine(std::string_view line);
-
-struct Cursor {
-  const char* at;
-  const char* end;
-  explicit Cursor(std::string_view text) : at(text.data()), end(text.data() + text.size()) {}
-  bool Done() const { return at == end; }
-  bool Eat(char c) {
-    if (at == end || *at != c) return false;
-    ++at;
-    return true;
-  }
-  template <size_t kSize>
-  bool Eat(const char (&text)[kSize]) {  // a literal: compared without a call
-    constexpr size_t kLength = kSize - 1;
-    if (static_cast<size_t>(end - at) < kLength || __builtin_memcmp(at, text, kLength) != 0) {
-      return false;
-    }
-    at += kLength;
-    return true;
-  }
-  std::string_view Rest() const { return {at, static_cast<size_t>(end - at)}; }
-};
-
-// Bytes that grow at their end; room is not cleared first, and kept when emptied.
-class ByteBuffer {
- public:
-  std::span<const uint8_t> bytes() const { return {room_.data(), size_}; }
-  size_t size() const { return size_; }
-  void Clear() { size_ = 0; }
-  void Push(uint8_t byte) {
-    *Room(1) = byte;
-    ++size_;
-  }
-  // At least `more` writable bytes behind the end; Grew says how many were used.
-  uint8_t* Room(size_t more) {
-    if (room_.size() - size_ < more) room_.resize(std::max(size_ + more, 2 * room_.size()));
-    return room_.data() + size_;
-  }
-  void Grew(size_t count) { size_ += count; }
-  void Cut(size_t size) { size_ = std::min(size_, size); }
-  void Swap(ByteBuffer& other) {
-    room_.swap(other.room_);
-    std::swap(size_, other.size_);
-  }
-
- private:
-  std::vector<uint8_t> room_;
-  size_t size_ = 0;
-};
 
 bool ParseUnsigned(Cursor& cursor, uint64_t& value);
 bool ParseSigned(Cursor& cursor, int64_t& value);

@@ -46,7 +46,7 @@ void Checker::State::JudgeStream(Datagram& datagram) {
   if (datagram.fragment() && datagram.payload_bytes() == 0) {
     findings_.Report(Rule::kFrg7, datagram.where(), "fragment with an empty payload");
   }
-  auto found = port.streams.find(datagram.key);
+  auto found = port.streams.empty() ? port.streams.end() : port.streams.find(datagram.key);
   // Of a dead process only what was on its way when it died can go on.
   const bool was_on_its_way = datagram.killed || (header.nf && datagram.from_receive);
   if (found != port.streams.end() && found->second->dead && !was_on_its_way) {

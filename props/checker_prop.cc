@@ -8,7 +8,8 @@
 #include <string>
 
 #include "oracle/checker.h"
-#include "oracle/jsonl.h"
+#include "oracle/jsonl_reader.h"
+#include "oracle/jsonl_writer.h"
 #include "props/floors.h"
 #include "props/naive_checker.h"
 #include "props/traffic.h"

@@ -54,8 +54,23 @@ struct DecodedHeader {
   bool flags_clean = true;
 };
 
-std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
-                                          ByteOrder order = MachineByteOrder());
+inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
+                                                 ByteOrder order = MachineByteOrder()) {
+  if (bytes.size() < kHeaderBytes) return std::nullopt;  // HDR-1
+  const uint8_t* b = bytes.data();
+  DecodedHeader decoded;
+  decoded.header.stream = Load<uint32_t>(b, order);
+  decoded.header.pid = static_cast<int32_t>(Load<uint32_t>(b + 4, order));
+  decoded.header.reply_port = Load<uint16_t>(b + 8, order);
+  decoded.header.type = b[10];
+  decoded.header.last = b[11] != 0;
+  decoded.header.mmap = b[12] != 0;
+  decoded.header.nf = b[13] != 0;
+  decoded.header.mf = b[14] != 0;
+  decoded.header.byte15 = b[15];
+  decoded.flags_clean = (b[11] | b[12] | b[13] | b[14]) <= 1;  // HDR-3
+  return decoded;
+}
 
 // Byte 15 is written as the header says: 0 wherever it is padding (HDR-5).
 std::array<uint8_t, kHeaderBytes> EncodeHeader(const Header& header,

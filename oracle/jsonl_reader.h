@@ -1,15 +1,14 @@
-// JSON Lines, the canonical form of a trace: one object a line. The format is
+// Reads JSON Lines, the canonical form of a trace: one object a line. The format is
 // written down in README.md here.
 //   shapes    the first line names the format (1), the profile and the byte order;
 //             every other line is an Event. Times are seconds, data is hex
 //   returns   ReadJsonLines: events to the sink, then OK, or why the file is no trace
-//             (its first line). A later line that is no event is damaged, not fatal.
-//             JsonLinesWriter: writes what ReadJsonLines reads back as the same events
+//             (its first line). A later line that is no event is damaged, not fatal
 //   holds     one line's decoded bytes
 //   rules     none
 //   source    none
-#ifndef PORTPROOF_ORACLE_JSONL_H_
-#define PORTPROOF_ORACLE_JSONL_H_
+#ifndef PORTPROOF_ORACLE_JSONL_READER_H_
+#define PORTPROOF_ORACLE_JSONL_READER_H_
 
 #include <functional>
 #include <string>
@@ -26,17 +25,6 @@ absl::Status ReadJsonLines(LineSource& lines, const std::string& name,
                            const std::function<absl::Status(const TraceInfo&)>& on_info,
                            EventSink& sink, ReadLog& log);
 
-class JsonLinesWriter : public EventSink {
- public:
-  JsonLinesWriter(std::function<void(std::string_view)> write, const TraceInfo& info);
-  // kDamage is not written: the line it stood for is lost.
-  void OnEvent(const Event& event) override;
-
- private:
-  std::function<void(std::string_view)> write_;
-  std::string hex_;
-};
-
 }  // namespace portproof
 
-#endif  // PORTPROOF_ORACLE_JSONL_H_
+#endif  // PORTPROOF_ORACLE_JSONL_READER_H_
