@@ -77,6 +77,8 @@ void EmptyDatagramsWithFds(Stage& stage) {
   stage.Post(Datagram(5).Fds(1).Cut(0).About(Rule::kHdr8));
   stage.Post(Datagram(5).Bytes(4));
   stage.Settle();
+  stage.Expect(stage.OpenCount(stage.posted_fds().front()) == 0, Rule::kHdr8,
+               "the descriptors of an empty datagram closed", "still open");
 }
 
 void HangUpIsToldOnce(Stage& stage) {
@@ -126,7 +128,7 @@ void OneDelivery(Stage& stage) {
 void RefusalsChangeNothing(Stage& stage) {
   stage.Post(Datagram(3).Bytes(3).Mf());
   stage.Post(Datagram(3).Cut(4));
-  stage.Post(Datagram(4).Bytes(8));
+  stage.Post(Datagram(4).Bytes(8).About(Rule::kRcv5));
   stage.Post(Datagram(3).Type(255));
   stage.Post(Datagram(3).Bytes(3, 2).Nf());
   stage.Settle();

@@ -63,6 +63,13 @@ void ResetWithMuchOpen(Stage& stage) {
   stage.Post(Datagram(5).Bytes(3).Mf().Fds(1));
   stage.Settle();
   stage.Post(Datagram(6).Bytes(3));
+  if (stage.hello().roles.contains("sender")) {
+    Message message;
+    message.id = 1;
+    message.type = stage.plain_type();
+    message.chain = {{.bytes = 10, .seed = 1}};
+    stage.Write(message);
+  }
   stage.Reset();
   const Json stats = stage.Stats();
   for (const char* const key : {"open_assemblies", "held_bytes", "queued_messages"}) {

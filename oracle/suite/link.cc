@@ -8,7 +8,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
+
+#include "oracle/suite/process.h"
 
 namespace portproof::suite {
 namespace {
@@ -143,6 +146,7 @@ void Link::Flush() {
 
 int32_t Link::SendFromChild(std::vector<Outgoing>& datagrams) {
   const int fd = a_send_.get();
+  const std::lock_guard<std::mutex> lock(ForkMutex());
   const pid_t child = fork();
   if (child == 0) {
     const int32_t self = getpid();
@@ -188,6 +192,16 @@ bool Link::ReadB() {
   record_.back().cred_pid = arrived.cred_pid;
   arrived_.push_back(std::move(arrived));
   return true;
+}
+
+void Link::CloseA() {
+  const std::lock_guard<std::mutex> lock(ForkMutex());
+  a_send_.Close();
+}
+
+void Link::CloseB() {
+  const std::lock_guard<std::mutex> lock(ForkMutex());
+  b_receive_.Close();
 }
 
 void Link::Drain() {

@@ -68,7 +68,7 @@ class Link : public Watcher {
   void Flush();
   // Sends all of them from another process; its pid, or 0 if they did not fit.
   int32_t SendFromChild(std::vector<Outgoing>& datagrams);
-  void CloseA() { a_send_.Close(); }
+  void CloseA();
   bool a_open() const { return a_send_.valid(); }
 
   // Port B.
@@ -76,7 +76,7 @@ class Link : public Watcher {
   void Drain();
   void ReadOne();
   std::deque<Arrived>& arrived() { return arrived_; }
-  void CloseB() { b_receive_.Close(); }
+  void CloseB();
 
   std::vector<Recorded>& record() { return record_; }
   void Record(Recorded::Kind kind, char port);

@@ -90,6 +90,7 @@ absl::StatusOr<Process> Process::Launch(const std::vector<std::string>* argv,
       arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
   }
+  const std::lock_guard<std::mutex> lock(ForkMutex());
   const pid_t pid = fork();
   if (pid < 0) return absl::ErrnoToStatus(errno, "cannot fork the testee");
   if (pid == 0) {
@@ -168,6 +169,11 @@ int Process::signal() const { return reaped_ && WIFSIGNALED(status_) ? WTERMSIG(
 
 bool Process::exited_with(int status) const {
   return reaped_ && WIFEXITED(status_) && WEXITSTATUS(status_) == status;
+}
+
+std::mutex& ForkMutex() {
+  static std::mutex mutex;
+  return mutex;
 }
 
 void AdoptOrphans() { prctl(PR_SET_CHILD_SUBREAPER, 1); }

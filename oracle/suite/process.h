@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,10 @@ class Process {
   OwnedFd out_;
   OwnedFd err_;
 };
+
+// Held from fork to exec, and by whoever closes a descriptor whose end others must see:
+// a child of another thread may have a copy until it runs its program.
+std::mutex& ForkMutex();
 
 // From here on orphans of our children become ours.
 void AdoptOrphans();

@@ -158,6 +158,13 @@ std::string SendModel::NextText() const {
                       item.begun ? " nf" : "", next.more ? " mf" : "", next.last ? " last" : "");
 }
 
+Rule SendModel::LossRule() const {
+  const Item& item = queue_[NextIndex()];
+  if (item.begun) return Rule::kFrg5;
+  if (item.bytes.empty()) return Rule::kIov7;
+  return pressed_ ? Rule::kSnd2 : Rule::kSnd1;
+}
+
 bool SendModel::IsBegun(int64_t id) const {
   return std::any_of(queue_.begin(), queue_.end(),
                      [id](const Item& item) { return item.message.id == id && item.begun; });
@@ -215,11 +222,13 @@ void SendModel::JudgeOrder(const Header& header, const Item& item) const {
   const bool busy = std::any_of(queue_.begin(), queue_.end(), [&](const Item& other) {
     return other.begun && other.message.stream == header.stream;
   });
+  if (!item.begun && item.bytes.empty()) Break(Rule::kIov7, expected, seen);
+  if (pressed_ && !item.begun && !owner->begun && !busy) Break(Rule::kSnd2, expected, seen);
   const bool order = !owner->begun && (busy || !item.begun);
   Break(order ? Rule::kSnd6 : Rule::kSnd5, expected, seen);
 }
 
-void SendModel::JudgePlain(std::span<const uint8_t> payload, const Item& item,
+void SendModel::JudgePlain(std::span<const uint8_t> payload, bool more, const Item& item,
                            const Next& next) const {
   const size_t got = payload.size();
   const size_t want = next.payload.size();
@@ -233,7 +242,7 @@ void SendModel::JudgePlain(std::span<const uint8_t> payload, const Item& item,
     Break(item.sent + got <= item.bytes.size() ? Rule::kIov3 : Rule::kIov1, expected, seen);
   if (got == next.unmerged.size()) Break(Rule::kIov2, expected, seen);
   if (got == 0) Break(Rule::kFrg7, expected, seen);
-  Break(next.more ? Rule::kIov4 : Rule::kIov1, expected, seen);
+  Break(more ? Rule::kIov4 : Rule::kIov1, expected, seen);
 }
 
 void SendModel::JudgeShared(std::span<const uint8_t> payload, const Item& item,
@@ -270,6 +279,14 @@ void SendModel::JudgeFds(const Arrived& arrived, const Item& item) const {
     Break(Rule::kSnd8, "the files the testee named", "others");
 }
 
+// A wrong mmap flag: chosen wrongly, too small, or left over.
+Rule SendModel::ModeRule(const Item& item, const Next& next) {
+  if (next.small) return Rule::kShm4;
+  const bool any = std::any_of(item.message.chain.begin(), item.message.chain.end(),
+                               [](const Piece& piece) { return piece.shm; });
+  return any ? Rule::kShm3 : Rule::kShm5;
+}
+
 void SendModel::JudgeFields(const Arrived& arrived, const Header& header, const Item& item,
                             const Next& next) const {
   const auto payload = std::span(arrived.bytes).subspan(kHeaderBytes);
@@ -277,17 +294,12 @@ void SendModel::JudgeFields(const Arrived& arrived, const Header& header, const 
   if (header.type != item.message.type || header.reply_port != item.message.reply_port)
     Break(wrong, absl::StrCat("type ", item.message.type, " reply_port ", item.message.reply_port),
           ToString(header));
-  if (header.mmap != next.shared) {
-    const Rule rule = next.small                  ? Rule::kShm4
-                      : next.shared || item.begun ? Rule::kShm3
-                                                  : Rule::kShm5;
-    Break(item.shared || header.mmap != true ? rule : Rule::kShm5, Times("mmap", next.shared),
-          ToString(header));
-  }
+  if (header.mmap != next.shared)
+    Break(ModeRule(item, next), Times("mmap", next.shared), ToString(header));
   if (next.shared) {
     JudgeShared(payload, item, next);
   } else {
-    JudgePlain(payload, item, next);
+    JudgePlain(payload, header.mf, item, next);
   }
   if (header.mf != next.more) Break(Rule::kIov5, Times("mf", next.more), ToString(header));
   if (header.last != next.last) Break(Rule::kIov6, Times("last", next.last), ToString(header));
@@ -307,7 +319,8 @@ void SendModel::Take(const Arrived& arrived) {
   const Next next = ComposeNext(item);
   try {
     JudgeFields(arrived, header, item, next);
-  } catch (const CaseEnd&) {
+  } catch (const CaseEnd& end) {
+    if (end.rule < Rule::kIov1 || end.rule > Rule::kIov7) throw;
     // Another one of that stream that waits, and is this very datagram: it overtook.
     for (const Item& other : queue_) {
       if (other.begun || &other == &item || other.message.stream != header.stream || item.begun)
@@ -367,6 +380,12 @@ void SendModel::Complete(const std::vector<SeenEvent>& seen) {
     if (index >= due_.size() || !same(due_[index])) {
       if (done_.contains(what))
         Break(Rule::kCmp1, expected, absl::StrCat(TextOf(what), " a second time"));
+      const bool missing = index < due_.size() &&
+                           std::none_of(seen.begin(), seen.end(), [&](const SeenEvent& other) {
+                             return due_[index].what == Completion(other.message, other.buffer);
+                           });
+      if (missing)
+        Break(due_[index].ok ? Rule::kCmp1 : Rule::kCmp5, expected, "no such completion");
       if (std::any_of(due_.begin(), due_.end(), same))
         Break(Rule::kCmp2, expected, ToString(event));
       const bool waits = std::any_of(queue_.begin(), queue_.end(), [&](const Item& item) {

@@ -83,8 +83,13 @@ class SendModel {
     due_.clear();
     done_.clear();
     datagrams_ = 0;
+    pressed_ = false;
   }
   uint64_t datagrams() const { return datagrams_; }
+  // From now on what waits has met a full socket: who is passed over lost its place (SND-2).
+  void Pressed() { pressed_ = true; }
+  // Which rule it breaks that the next one never comes.
+  Rule LossRule() const;
 
  private:
   struct Item {
@@ -125,7 +130,9 @@ class SendModel {
   void JudgeOrder(const Header& header, const Item& item) const;
   void JudgeFields(const Arrived& arrived, const Header& header, const Item& item,
                    const Next& next) const;
-  void JudgePlain(std::span<const uint8_t> payload, const Item& item, const Next& next) const;
+  void JudgePlain(std::span<const uint8_t> payload, bool more, const Item& item,
+                  const Next& next) const;
+  static Rule ModeRule(const Item& item, const Next& next);
   void JudgeShared(std::span<const uint8_t> payload, const Item& item, const Next& next) const;
   void JudgeFds(const Arrived& arrived, const Item& item) const;
   void Commit(size_t index, const Next& next, size_t datagram_bytes);
@@ -135,6 +142,7 @@ class SendModel {
   std::vector<Due> due_;
   std::set<Completion> done_;
   uint64_t datagrams_ = 0;
+  bool pressed_ = false;
 };
 
 }  // namespace portproof::suite

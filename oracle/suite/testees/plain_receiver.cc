@@ -110,13 +110,6 @@ void PlainReceiver::HangUp() {
 }
 
 bool PlainReceiver::Turn() {
-  if (!freed_before_.empty()) {  // chunk-freed-twice
-    for (const auto& [segment, chunk] : freed_before_) {
-      AtomicWords words = segments_.at(segment).Words(profile_->segment_layout);
-      FreeChunks(words, chunk, 1);
-    }
-    freed_before_.clear();
-  }
   bool any = false;
   for (int i = 0; open_ && i < kDatagramsATurn && ReceiveOne(); ++i) any = true;
   return any;
@@ -133,7 +126,7 @@ void PlainReceiver::Refuse(const char* rule, Received& received) {
   if (!IsHostile(received.bytes)) return;
   if (Lie("hangs-on-hostile-input")) pause();
   if (Lie("exits-on-hostile-input")) _exit(7);
-  if (Lie("answers-garbage")) events_ = "garbage";
+  if (Lie("answers-garbage")) garbled_ = true;
 }
 
 std::optional<std::string> PlainReceiver::FirstFault(const Received& received,
@@ -155,6 +148,10 @@ std::optional<std::string> PlainReceiver::FirstFault(const Received& received,
 }
 
 void PlainReceiver::Handle(Received& received) {
+  for (const auto& [segment, chunk] : std::exchange(freed_before_, {})) {  // chunks-freed-twice
+    AtomicWords words = segments_.at(segment).Words(profile_->segment_layout);
+    FreeChunks(words, chunk, 1);
+  }
   if (skips_next_) {
     skips_next_ = false;
     CloseAll(received.fds);

@@ -42,6 +42,7 @@ class PlainReceiver {
   void Start(const Profile& profile, const StartRequest& request);
   bool Turn();
   bool open() const { return open_; }
+  bool garbled() const { return garbled_; }
   void Keep(bool fds) { keeps_ = fds; }
   void Reset();
   static bool Handles(Type type);
@@ -109,6 +110,7 @@ class PlainReceiver {
   bool open_ = true;
   bool keeps_ = false;
   bool skips_next_ = false;
+  bool garbled_ = false;
   std::map<Key, Assembly> assemblies_;
   std::set<Key> seen_keys_;
   uint64_t held_bytes_ = 0;

@@ -22,6 +22,19 @@ namespace {
 constexpr uint32_t kChunk = 16384;
 constexpr uint64_t kSegmentPlace = uint64_t{1} << 40;  // places of different segments lie far apart
 
+uint32_t TakeHighest(AtomicWords& words, uint32_t count) {
+  const auto free = [&](uint32_t chunk) { return (words.Load(chunk / 64) >> chunk % 64 & 1) != 0; };
+  uint32_t first = 640 - count;
+  for (uint32_t run = 0; run < count; ++run) {
+    if (free(first + run)) continue;
+    --first;
+    run = ~0u;
+  }
+  for (uint32_t chunk = first; chunk < first + count; ++chunk)
+    words.Take(chunk / 64, words.Load(chunk / 64), uint64_t{1} << chunk % 64);
+  return first;
+}
+
 }  // namespace
 
 std::string PlainSender::Start(const Profile& profile, const StartRequest& request) {
@@ -76,13 +89,9 @@ void PlainSender::Allocate(Piece& piece) {
     AtomicWords words = segments_[id].mapping.Words(profile_->segment_layout);
     auto first = AllocateChunks(words, kUnitGeometry, count);
     if (!first) continue;
-    if (Lie("highest-chunks-first") && *first < 300) {
+    if (Lie("highest-chunks-first")) {
       FreeChunks(words, *first, count);
-      first = 600 - *first * 4;
-      for (uint32_t i = 0; i < count; ++i) {
-        const uint64_t seen = words.Load((*first + i) / 64);
-        words.Take((*first + i) / 64, seen, uint64_t{1} << ((*first + i) % 64));
-      }
+      first = TakeHighest(words, count);
     }
     piece.segment = id;
     piece.chunk = *first;
@@ -149,11 +158,7 @@ SendAnswer PlainSender::Send(const SendRequest& request) {
   message.owns_fds = request.close_fd;
   if (!request.close_fd) lent_.insert(lent_.end(), message.fds.begin(), message.fds.end());
   Build(message, request);
-  if (Lie("write-lost-behind-others") && !request.batch && !queue_.empty()) {
-    Complete(message, message.chain.size(), true);
-    return answer;
-  }
-  if (Lie("completed-when-written")) Complete(message, message.chain.size(), true);
+  if (Lie("write-lost-behind-others") && !request.batch && !queue_.empty()) return answer;
   Queue(std::move(message));
   const auto written = std::prev(queue_.end());
   if (written->shared) AnnounceSegments(written);
@@ -173,7 +178,8 @@ SendAnswer PlainSender::Send(const SendRequest& request) {
 void PlainSender::Queue(Message message) { queue_.push_back(std::move(message)); }
 
 void PlainSender::OwnFds(Message& message) {
-  if (message.owns_fds || message.begun || Lie("lent-fds-not-copied")) return;
+  if (message.owns_fds || message.begun || Lie("lent-fds-not-copied") || Lie("lent-fds-closed"))
+    return;
   for (int& fd : message.fds)
     fd = fcntl(fd, Lie("copies-survive-exec") ? F_DUPFD : F_DUPFD_CLOEXEC, 0);
   message.owns_fds = true;

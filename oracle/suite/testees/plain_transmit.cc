@@ -142,8 +142,7 @@ int PlainSender::Transmit(const Message& message, const Header& header, const Cu
     rights->cmsg_len = CMSG_LEN(bytes);
     std::memcpy(CMSG_DATA(rights), message.fds.data(), bytes);
   }
-  const int flags =
-      (Lie("sigpipe-raised") ? 0 : MSG_NOSIGNAL) | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
+  const int flags = MSG_NOSIGNAL | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
   const ssize_t sent = sendmsg(kSendFd, &sending, flags);
   return sent < 0 ? -errno : static_cast<int>(sent);
 }
@@ -182,7 +181,6 @@ void PlainSender::Blocked(Place place) {
   if (Lie("share-reset-by-eagain")) place->share = 0;
   if (Lie("eagain-loses-the-place") && place->begun) Rotate(place);
   if (Lie("eagain-loses-the-message") && !place->begun && !place->internal) {
-    Complete(*place, place->chain.size(), true);
     Drop(*place);
     queue_.erase(place);
   }
@@ -197,7 +195,7 @@ void PlainSender::Sent(Place place, const Cut& cut, size_t bytes) {
     message.chain[i].handed_over = true;
   if (!message.begun && message.owns_fds) {
     for (const int fd : message.fds) {
-      if (!Lie("fds-never-closed")) close(fd);
+      if (!Lie("fds-never-closed") && !Lie("fds-with-every-datagram")) close(fd);
     }
   } else if (!message.begun && Lie("lent-fds-closed") && !message.internal) {
     for (const int fd : message.fds) close(fd);
@@ -208,8 +206,11 @@ void PlainSender::Sent(Place place, const Cut& cut, size_t bytes) {
   message.piece = cut.piece;
   message.skip = cut.skip;
   ++message.sent;
-  Complete(message, cut.piece, true);
+  Complete(message, Lie("completed-when-begun") ? message.chain.size() : cut.piece, true);
   if (!cut.more) {
+    if (owned && Lie("fds-with-every-datagram")) {
+      for (const int fd : message.fds) close(fd);
+    }
     if (owned && Lie("fds-closed-twice") && message.sent > 1) {
       for (const int fd : message.fds) close(fd);
     }
@@ -217,7 +218,6 @@ void PlainSender::Sent(Place place, const Cut& cut, size_t bytes) {
     return;
   }
   if (Lie("long-message-given-up") && message.sent == 8) {
-    Complete(message, message.chain.size(), true);
     queue_.erase(place);
     return;
   }
