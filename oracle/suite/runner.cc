@@ -54,7 +54,8 @@ StageConfig Bench::ConfigFor(const Case& played, const StartParameters& start) c
 }
 
 void Bench::WarmUp(Stage& stage) {
-  if (hello_.roles.contains("receiver")) stage.Post(Datagram(1).Bytes(10).Fds(1));
+  if (hello_.roles.contains("receiver"))
+    stage.Post(Datagram(1).Bytes(10).Fds(stage.Has("fds") ? 1 : 0));
   if (hello_.roles.contains("sender")) {
     Message message;
     message.type = stage.plain_type();

@@ -338,7 +338,8 @@ int Stage::OpenCount(const FileId& file) const {
 
 void Stage::Sanity() {
   if (!link().a_open()) return;
-  const Datagram message = Datagram(0x7fffffff).Bytes(5, 99).Fds(1).About(Rule::kRcv5);
+  const Datagram message =
+      Datagram(0x7fffffff).Bytes(5, 99).Fds(Has("fds") ? 1 : 0).About(Rule::kRcv5);
   Post(message);
   Settle();
 }
