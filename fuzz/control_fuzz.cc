@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kRecordBytes = 12;
 constexpr uint32_t kMax = 64;
 
-std::string_view Expected(const Received& got, const Header& header, const Receiver& receiver) {
+std::string_view Expected(const Received& got, const Header& header, const Intake& receiver) {
   const Profile& profile = *receiver.profile;
   return got.rights_messages > 1               ? "FDS-2"
          : got.fds > profile.fds_max           ? "FDS-2"
@@ -32,7 +32,7 @@ std::string_view Expected(const Received& got, const Header& header, const Recei
 
 void CheckRecord(const uint8_t* record) {
   const Profile& profile = Profiles()[record[0] % Profiles().size()];
-  const Receiver receiver = {&profile, kMax, HandledTypes::All().Without(record[1] % 64)};
+  const Intake receiver = {&profile, kMax, HandledTypes::All().Without(record[1] % 64)};
   Received got;
   got.fds = record[2];
   got.rights_messages = record[3] % 3;

@@ -87,12 +87,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     census.Ended(of_core);
     if (!SameOutcome(of_core, of_model)) std::abort();
-    if (core.state().open() != model.open() || core.state().bytes() != model.bytes()) std::abort();
+    if (core.state().open() != model.open() || core.state().budget().bytes() != model.bytes())
+      std::abort();
     if (core.MemoryBytes() > memory_max) std::abort();  // FRG-8
   }
   core.Close(of_core);
   model.Close(of_model);
   census.Ended(of_core);
-  if (!census.Closed() || core.state().bytes() != 0) std::abort();  // FRG-9, FDS-5
+  if (!census.Closed() || core.state().budget().bytes() != 0) std::abort();  // FRG-9, FDS-5
   return 0;
 }

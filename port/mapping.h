@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "port/atomic_words.h"
+#include "port/kernel.h"
 #include "protocol/segment_header.h"
 
 namespace portproof {
@@ -24,8 +25,8 @@ namespace portproof {
 class Mapping {
  public:
   Mapping() = default;
-  static Mapping Map(int fd, size_t bytes) {
-    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  static Mapping Map(Kernel& kernel, int fd, size_t bytes) {
+    void* const memory = kernel.Map(bytes, fd);
     return memory == MAP_FAILED ? Mapping() : Mapping(static_cast<uint8_t*>(memory), bytes);
   }
   Mapping(Mapping&& other) noexcept

@@ -26,15 +26,15 @@ Segment::Segment(OwnedFd fd, Mapping mapping, uint32_t id, SegmentLayout layout,
       geometry_(geometry) {}
 
 absl::StatusOr<Segment> Segment::Create(const SegmentHeader& header, SegmentLayout layout,
-                                        const Geometry& geometry) {
-  OwnedFd fd(::memfd_create("portproof segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+                                        const Geometry& geometry, Kernel& kernel) {
+  OwnedFd fd(kernel.MemoryFile("portproof segment"));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
   const size_t bytes = geometry.SegmentBytes();
-  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+  if (kernel.Truncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return absl::ErrnoToStatus(errno, "ftruncate");
   }
-  if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return absl::ErrnoToStatus(errno, "F_ADD_SEALS");
-  Mapping mapping = Mapping::Map(fd.get(), bytes);
+  if (kernel.AddSeals(fd.get(), kSeals) != 0) return absl::ErrnoToStatus(errno, "F_ADD_SEALS");
+  Mapping mapping = Mapping::Map(kernel, fd.get(), bytes);
   if (!mapping.valid()) return absl::ErrnoToStatus(errno, "mmap");
   EncodeSegmentHeader(header, layout, geometry, mapping.bytes().first(geometry.header_bytes));
   return Segment(std::move(fd), std::move(mapping), header.id, layout, geometry);

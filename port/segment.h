@@ -21,6 +21,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "port/kernel.h"
 #include "port/mapping.h"
 #include "port/owned_fd.h"
 #include "protocol/chain.h"
@@ -37,7 +38,8 @@ struct ChunkRange {
 class Segment {
  public:
   static absl::StatusOr<Segment> Create(const SegmentHeader& header, SegmentLayout layout,
-                                        const Geometry& geometry = kUnitGeometry);
+                                        const Geometry& geometry = kUnitGeometry,
+                                        Kernel& kernel = Kernel::Real());
 
   int fd() const { return fd_.get(); }
   uint32_t id() const { return id_; }
@@ -50,6 +52,8 @@ class Segment {
   // The first `bytes` of a range as a buffer of a chain.
   Buffer BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id, uint16_t port) const;
   void HandedOver(const Reference& reference) { ledger_.HandedOver(reference, geometry_); }
+  // The datagram that names them did not go after all.
+  void TakenBack(const Reference& reference) { ledger_.TakenBack(reference, geometry_); }
   // How many chunks were still ours.
   uint32_t Release(const ChunkRange& range);
 

@@ -191,7 +191,7 @@ class ReceiveEnd {
 
   void Receive(const WireDatagram& datagram) {
     std::vector<Holding> holdings;
-    const Receiver port{.profile = &Newest(), .handled = HandledTypes::All().Without(kUnhandled)};
+    const Intake port{.profile = &Newest(), .handled = HandledTypes::All().Without(kUnhandled)};
     const Received received{.bytes = kHeaderBytes + datagram.payload.size()};
     std::optional<Rule> refused = Admit(received, datagram.header, port).refused;
     if (datagram.header.mmap) {

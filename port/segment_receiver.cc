@@ -10,17 +10,17 @@ namespace portproof {
 namespace {
 
 // The seals are read first: where shrinking is sealed, the size found after stays.
-Announcement Describe(int32_t sender, const std::vector<OwnedFd>& fds) {
+Announcement Describe(Kernel& kernel, int32_t sender, const std::vector<OwnedFd>& fds) {
   Announcement announcement{.sender = sender, .fds = static_cast<uint32_t>(fds.size())};
   if (fds.size() != 1) return announcement;
   const int fd = fds.front().get();
-  const int seals = ::fcntl(fd, F_GET_SEALS);
+  const int seals = kernel.GetSeals(fd);
   if (seals < 0) return announcement;  // no memory file: reading it could wait for ever
   announcement.sealed = (seals & F_SEAL_SHRINK) != 0;
   announcement.guarded = SegmentGuard::installed();
   struct stat status = {};
-  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return announcement;
-  const ssize_t got = ::pread(fd, announcement.head.data(), announcement.head.size(), 0);
+  if (kernel.Status(fd, status) != 0 || !S_ISREG(status.st_mode)) return announcement;
+  const ssize_t got = kernel.ReadAt(fd, announcement.head.data(), announcement.head.size(), 0);
   if (got != static_cast<ssize_t>(announcement.head.size())) return announcement;
   announcement.file_bytes = static_cast<uint64_t>(status.st_size);
   return announcement;
@@ -28,17 +28,20 @@ Announcement Describe(int32_t sender, const std::vector<OwnedFd>& fds) {
 
 }  // namespace
 
-std::optional<Rule> SegmentReceiver::Announce(int32_t sender, std::vector<OwnedFd> fds) {
-  const Announcement announcement = Describe(sender, fds);
+std::optional<Rule> SegmentReceiver::Announce(int32_t sender, std::vector<OwnedFd> fds,
+                                              uint32_t* id) {
+  const Announcement announcement = Describe(*kernel_, sender, fds);
   if (const auto refused = table_.JudgeAnnouncement(announcement)) return refused;
   Mapped mapped;
-  mapped.mapping = Mapping::Map(fds.front().get(), table_.config().geometry.SegmentBytes());
+  mapped.mapping =
+      Mapping::Map(*kernel_, fds.front().get(), table_.config().geometry.SegmentBytes());
   if (!mapped.mapping.valid()) return Rule::kShm8;
   if (!announcement.sealed) {
     mapped.watch = SegmentGuard::Watch::Begin(mapped.mapping.bytes());
     if (!mapped.watch) return Rule::kShm8;
   }
   mapped.mapping.SentOver(table_.config().layout).store(kSentOverAny, std::memory_order_release);
+  if (id != nullptr) *id = table_.IdOf(announcement);
   const uint32_t slot = table_.Add(sender, table_.IdOf(announcement));
   if (slot >= mapped_.size()) mapped_.resize(slot + 1);
   mapped_[slot] = std::move(mapped);

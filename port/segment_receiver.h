@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "port/kernel.h"
 #include "port/mapping.h"
 #include "port/owned_fd.h"
 #include "port/segment_guard.h"
@@ -28,10 +29,11 @@ namespace portproof {
 class SegmentReceiver {
  public:
   // The guard counts where the application has installed it (SegmentGuard::Install).
-  explicit SegmentReceiver(const SegmentConfig& config) : table_(config) {}
+  explicit SegmentReceiver(const SegmentConfig& config, Kernel& kernel = Kernel::Real())
+      : kernel_(&kernel), table_(config) {}
 
-  // An mmap message came, with these descriptors.
-  std::optional<Rule> Announce(int32_t sender, std::vector<OwnedFd> fds);
+  // An mmap message came, with these descriptors. `id`: of the segment, where it is good.
+  std::optional<Rule> Announce(int32_t sender, std::vector<OwnedFd> fds, uint32_t* id = nullptr);
   std::optional<Rule> Accept(int32_t sender, std::span<const Reference> references,
                              std::vector<Holding>& holdings);
   // What the references named. It may change under the reader's eyes: copy, then check.
@@ -57,6 +59,7 @@ class SegmentReceiver {
   void Unmap(uint32_t slot);
   void PoisonWhatDied(int32_t sender, std::span<const Reference> references);
 
+  Kernel* kernel_;
   SegmentTable table_;
   std::vector<Mapped> mapped_;  // by slot
 };

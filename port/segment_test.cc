@@ -129,7 +129,7 @@ TEST_F(SegmentTest, SHM_6_StopsWhenAPeerFreesWhatItDoesNotOwn) {
   Segment segment = Create(0);
   const auto range = segment.Allocate(1);
   ASSERT_TRUE(range);
-  Mapping peer = Mapping::Map(segment.fd(), kUnitBytes);
+  Mapping peer = Mapping::Map(Kernel::Real(), segment.fd(), kUnitBytes);
   AtomicWords words = peer.Words(SegmentLayout::kOosm);
   FreeChunks(words, range->first, 1);
   EXPECT_FALSE(segment.Allocate(1));
@@ -229,7 +229,7 @@ TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
   ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
   unsealed.header.id = 1;
   ASSERT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), kGood);
-  Mapping peer = Mapping::Map(file.get(), kUnitBytes);
+  Mapping peer = Mapping::Map(Kernel::Real(), file.get(), kUnitBytes);
   AtomicWords words = peer.Words(SegmentLayout::kOosm);
   ASSERT_EQ(AllocateChunks(words, kUnitGeometry, 4), 0U);
   ASSERT_EQ(Accept({{0, 0, 1}, {0, 2, 16385}}), kGood);
@@ -260,7 +260,7 @@ TEST_F(SegmentTest, SHM_8_TheGuardSavesNothingElse) {
   if (child == 0) {
     SegmentGuard::Install();
     const OwnedFd file = Forge({.seals = 0});
-    const Mapping stray = Mapping::Map(file.get(), kUnitBytes);
+    const Mapping stray = Mapping::Map(Kernel::Real(), file.get(), kUnitBytes);
     if (ftruncate(file.get(), 0) != 0) _exit(kSurvived);
     volatile const uint8_t byte = stray.bytes()[0];
     static_cast<void>(byte);

@@ -54,7 +54,7 @@ class CoreReceiver {
   Slot& SlotOf(const Action& action, bool used);
   void Free(Slot& slot);
 
-  Receiver receiver_;
+  Intake receiver_;
   bool has_tracking_;
   uint32_t buffer_bytes_;
   Reassembly state_;

@@ -98,7 +98,7 @@ TEST(ReassemblyProp, AnyConversationWhateverIsHandledAsTheNaiveModelSays) {
       }
       RC_ASSERT(SameOutcome(of_core, of_model));
       RC_ASSERT(core.state().open() == model.open());
-      RC_ASSERT(core.state().bytes() == model.bytes());
+      RC_ASSERT(core.state().budget().bytes() == model.bytes());
       census.Ended(of_core);
       Classify(of_core, open_before, floors);
     }
@@ -271,7 +271,7 @@ TEST(ReassemblyProp, AnySplitOfAnyMessagesOfAnyStreamsIsDeliveredOnceWholeAndInO
     }
     RC_ASSERT(delivered == expected);
     RC_ASSERT(core.state().open() == 0U);
-    RC_ASSERT(core.state().bytes() == 0U);
+    RC_ASSERT(core.state().budget().bytes() == 0U);
   }));
   floors.Expect({"interleaved", "fragmented"});
 }

@@ -1,6 +1,6 @@
 // Which chunks of its own segment a sender has, so that each is freed by one of two.
-//   shapes    a chunk is ours from Took until HandedOver (the datagram that names it was
-//             sent) or Release; counts are chunks
+//   shapes    a chunk is ours from Took until HandedOver (the datagram that names it is
+//             sent; TakenBack if not) or Release; counts are chunks
 //   returns   Took: false where a chunk of it is ours already: a peer freed what it does
 //             not own, the bitmap is worth nothing any more, and nothing has changed
 //             here. Release: how many were still ours, and now are free
@@ -37,6 +37,16 @@ class ChunkLedger {
     VisitChunks(reference.first_chunk, ChunksFor(reference.bytes, geometry),
                 [this](size_t word, uint64_t bits) {
                   ours_[word] &= ~bits;
+                  return true;
+                });
+  }
+
+  // What HandedOver said did not happen: a sender says it before it calls the kernel,
+  // since the receiver may free, and another thread take, a chunk before that returns.
+  void TakenBack(const Reference& reference, const Geometry& geometry) {
+    VisitChunks(reference.first_chunk, ChunksFor(reference.bytes, geometry),
+                [this](size_t word, uint64_t bits) {
+                  ours_[word] |= bits;
                   return true;
                 });
   }

@@ -8,7 +8,7 @@ namespace {
 using enum Rule;
 
 std::optional<Rule> FirstFailure(const Received& received, const std::optional<Header>& header,
-                                 const Receiver& receiver) {
+                                 const Intake& receiver) {
   if (received.rights_messages > 1 || received.fds > receiver.profile->fds_max) return kFds2;
   if (received.control_truncated) return kRcv1;  // FDS-7
   if (received.bytes < kHeaderBytes || !header) return kHdr1;
@@ -29,7 +29,7 @@ bool PidMayDiffer(const Profile& profile, uint8_t number) {
 }  // namespace
 
 Admission Admit(const Received& received, const std::optional<Header>& header,
-                const Receiver& receiver) {
+                const Intake& receiver) {
   Admission admission;
   admission.refused = FirstFailure(received, header, receiver);
   admission.fds = admission.refused ? Fate::kClose : Fate::kAdopt;

@@ -1,7 +1,7 @@
 // Admits or refuses a received datagram by everything that is known before the
 // assembly table is asked: descriptors, flags, length, identity, type.
 //   shapes    Received: what one recvmsg gave, counted, descriptors included;
-//             Receiver: what a port takes; both plain values
+//             Intake: what a port takes; both plain values
 //   returns   Admission: the first check of section 5 that failed, or none; who
 //             the sender is; what becomes of the descriptors: all or none of
 //             them are adopted. A refused datagram has no other effect, except
@@ -62,7 +62,7 @@ class HandledTypes {
   uint64_t bits_;
 };
 
-struct Receiver {
+struct Intake {
   const Profile* profile = nullptr;  // never null
   uint32_t max_size = 16384;         // MAX
   HandledTypes handled = HandledTypes::All();
@@ -82,7 +82,7 @@ struct Admission {
 // Runs the checks of section 5 in their order, up to the shared memory references.
 //   header   as decoded; absent exactly where fewer than 16 bytes came
 Admission Admit(const Received& received, const std::optional<Header>& header,
-                const Receiver& receiver);
+                const Intake& receiver);
 
 // The sender's identity: the kernel's word where it has one, else the header's (HDR-7).
 constexpr int32_t SenderOf(const Received& received, const Header& header) {

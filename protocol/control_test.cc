@@ -36,7 +36,7 @@ class Control : public testing::Test {
 
   Received received_;
   Header header_;
-  Receiver receiver_;
+  Intake receiver_;
 };
 
 TEST_F(Control, AdmitsAnOrdinaryDatagram) {

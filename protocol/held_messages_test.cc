@@ -1,4 +1,4 @@
-// Messages that wait for an announcement: SHM-10, FRG-8, FRG-9.
+// Messages that wait for an announcement: SHM-10, FRG-8, FRG-9, RCV-5.
 #include "protocol/held_messages.h"
 
 #include <gtest/gtest.h>
@@ -7,29 +7,57 @@
 #include <optional>
 #include <vector>
 
+#include "protocol/reassembly.h"
+
 namespace portproof {
 namespace {
 
 using Ids = std::vector<uint32_t>;
 
 struct Desk {
-  explicit Desk(const ReassemblyLimits& limits = {}) : held(limits) {}
+  explicit Desk(const ReassemblyLimits& limits = {})
+      : assemblies(With(limits)), budget(assemblies.budget()) {}
+
+  static ReassemblyConfig With(const ReassemblyLimits& limits) {
+    ReassemblyConfig config;
+    config.limits = limits;
+    return config;
+  }
 
   // The slot, or nullopt where it is refused.
-  std::optional<uint32_t> Hold(int32_t sender, uint32_t stream, const Ids& unknown,
-                               uint32_t bytes = 12, const Usage& usage = {}) {
+  std::optional<uint32_t> Hold(const HeldMessage& message, const Ids& unknown) {
     uint32_t slot = 0;
-    const auto refused = held.Hold({sender, stream, bytes}, unknown, usage, slot, ask);
+    const auto refused = held.Hold(message, unknown, budget, slot, ask);
     if (!refused) return slot;
     EXPECT_EQ(*refused, Rule::kFrg8);
     return std::nullopt;
   }
+  std::optional<uint32_t> Hold(int32_t sender, uint32_t stream, const Ids& unknown,
+                               uint32_t bytes = 12) {
+    return Hold({.sender = sender, .stream = stream, .bytes = bytes}, unknown);
+  }
+  std::optional<uint32_t> HoldFragment(bool nf, bool mf, const Ids& unknown) {
+    return Hold({.sender = 1, .stream = 5, .bytes = 12, .nf = nf, .mf = mf}, unknown);
+  }
   Ids Announced(int32_t sender, uint32_t id) {
     Ids resumed = {99};
-    held.Announced(sender, id, resumed);
+    held.Announced(sender, id, budget, resumed);
     return resumed;
   }
+  Action::Kind Fragment(int32_t sender, uint32_t stream, bool nf, bool mf, uint32_t bytes) {
+    Actions actions;
+    Datagram datagram;
+    datagram.sender = sender;
+    datagram.payload_bytes = bytes;
+    datagram.header.stream = stream;
+    datagram.header.nf = nf;
+    datagram.header.mf = mf;
+    Step(assemblies, datagram, actions);
+    return actions.at(0).kind;
+  }
 
+  Reassembly assemblies;
+  Budget& budget;
   HeldMessages held;
   Ids ask;
 };
@@ -71,21 +99,103 @@ TEST(HeldMessages, SHM_10_KeepsTheOrderOfAStream) {
   EXPECT_EQ(desk.Announced(1, 3), Ids{3});
   EXPECT_EQ(desk.Announced(1, 2), (Ids{0, 1, 2}));
   EXPECT_EQ(desk.held.count(), 0U);
-  EXPECT_EQ(desk.held.bytes(), 0U);
+  EXPECT_EQ(desk.budget.bytes(), 0U);
 }
 
-TEST(HeldMessages, FRG_8_CountWithTheAssemblies) {
-  Desk desk({.open_per_sender = 3, .open = 5, .assembly_bytes = 100, .bytes = 200});
+using Kind = Action::Kind;
+
+TEST(HeldMessages, FRG_8_CountAmongTheOpenOfASender) {
+  Desk desk({.open_per_sender = 3, .open = 99});
+  EXPECT_EQ(desk.Fragment(1, 1, false, true, 1), Kind::kOpen);
+  EXPECT_EQ(desk.Hold(1, 2, {2}), 0U);
+  EXPECT_EQ(desk.Hold(1, 3, {2}), 1U);  // exactly the limit
+  EXPECT_EQ(desk.Hold(1, 4, {3}), std::nullopt);
+  EXPECT_EQ(desk.Fragment(1, 4, false, true, 1), Kind::kRefuse);
+  EXPECT_EQ(desk.Fragment(2, 4, false, true, 1), Kind::kOpen);  // another's
+  EXPECT_EQ(desk.Fragment(1, 1, true, false, 1), Kind::kFinish);
+  EXPECT_EQ(desk.Fragment(1, 4, false, true, 1), Kind::kOpen);
+  EXPECT_EQ(desk.Announced(1, 2), (Ids{0, 1}));
+  EXPECT_EQ(desk.Hold(1, 2, {3}), 1U);
+  EXPECT_EQ(desk.ask, Ids{3});  // what was refused asked for nothing
+  EXPECT_EQ(desk.Fragment(1, 5, false, true, 1), Kind::kOpen);
+  EXPECT_EQ(desk.Fragment(1, 6, false, true, 1), Kind::kRefuse);
+}
+
+TEST(HeldMessages, FRG_8_CountAmongTheOpenOfThePort) {
+  Desk desk({.open_per_sender = 99, .open = 3});
+  EXPECT_EQ(desk.Hold(1, 1, {2}), 0U);
+  EXPECT_EQ(desk.Fragment(2, 1, false, true, 1), Kind::kOpen);
+  EXPECT_EQ(desk.Fragment(3, 1, false, true, 1), Kind::kOpen);
+  EXPECT_EQ(desk.Fragment(4, 1, false, true, 1), Kind::kRefuse);
+  EXPECT_EQ(desk.Hold(4, 1, {2}), std::nullopt);
+  EXPECT_EQ(desk.Announced(1, 2), Ids{0});
+  EXPECT_EQ(desk.Fragment(4, 1, false, true, 1), Kind::kOpen);
+}
+
+TEST(HeldMessages, FRG_8_TheirBytesCountAmongAll) {
+  Desk desk({.assembly_bytes = 100, .bytes = 200});
   EXPECT_EQ(desk.Hold(1, 1, {2}, 101), std::nullopt);
-  EXPECT_EQ(desk.Hold(1, 1, {2}, 100, {.bytes = 101}), std::nullopt);
-  EXPECT_EQ(desk.Hold(1, 1, {2}, 100, {.bytes = 100}), 0U);
-  EXPECT_EQ(desk.ask, Ids{2});
-  EXPECT_EQ(desk.Hold(1, 2, {2}, 12, {.open_of_sender = 2}), std::nullopt);
-  EXPECT_EQ(desk.Hold(1, 2, {2}, 12, {.open_of_sender = 1}), 1U);
-  EXPECT_EQ(desk.Hold(2, 1, {2}, 12, {.open = 3}), std::nullopt);
-  EXPECT_EQ(desk.Hold(2, 1, {2}, 88, {.open = 2}), 2U);
-  EXPECT_EQ(desk.Hold(3, 1, {2}, 1), std::nullopt);
-  EXPECT_EQ(desk.held.bytes(), 200U);
+  EXPECT_EQ(desk.Hold(1, 1, {2}, 100), 0U);
+  EXPECT_EQ(desk.Fragment(1, 2, false, true, 50), Kind::kOpen);
+  EXPECT_EQ(desk.Hold(1, 3, {2}, 51), std::nullopt);
+  EXPECT_EQ(desk.Hold(1, 3, {2}, 49), 1U);
+  EXPECT_EQ(desk.Fragment(1, 4, false, true, 2), Kind::kRefuse);
+  EXPECT_EQ(desk.Fragment(1, 2, true, true, 1), Kind::kAppend);
+  EXPECT_EQ(desk.budget.bytes(), 200U);
+  EXPECT_EQ(desk.Fragment(1, 2, true, true, 1), Kind::kRefuse);  // and discarded
+  EXPECT_EQ(desk.budget.bytes(), 149U);
+  EXPECT_EQ(desk.Announced(1, 2), (Ids{0, 1}));
+  EXPECT_EQ(desk.budget.bytes(), 0U);
+}
+
+struct Refusal {
+  bool open_goes_too = false;
+  Ids discarded = {99};
+  Ids resumed = {99};
+
+  friend bool operator==(const Refusal&, const Refusal&) = default;
+};
+
+Refusal RefuseOn(Desk& desk) {
+  Refusal refusal;
+  refusal.open_goes_too = desk.held.Refuse(1, 5, desk.budget, refusal.discarded, refusal.resumed);
+  return refusal;
+}
+
+TEST(HeldMessages, FRG_8_ARefusalTearsTheHeldMessageOfItsKey) {
+  Desk desk;
+  EXPECT_EQ(desk.HoldFragment(false, true, {2}), 0U);
+  EXPECT_EQ(desk.HoldFragment(true, true, {}), 1U);
+  EXPECT_EQ(desk.Hold(1, 6, {2}), 2U);
+  EXPECT_EQ(desk.Hold(2, 5, {2}), 3U);
+  EXPECT_EQ(RefuseOn(desk), (Refusal{true, {0, 1}, {}}));
+  EXPECT_FALSE(desk.held.MustFollow(1, 5));
+  EXPECT_EQ(desk.budget.CountOf(1), 1U);
+  EXPECT_EQ(desk.Announced(1, 2), Ids{2});
+  EXPECT_EQ(RefuseOn(desk), (Refusal{true, {}, {}}));
+}
+
+TEST(HeldMessages, FRG_8_ARefusalLeavesWhatWasFinishedBefore) {
+  Desk desk;
+  EXPECT_EQ(desk.HoldFragment(true, true, {2}), 0U);  // of an assembly that is open
+  EXPECT_EQ(desk.HoldFragment(true, false, {}), 1U);
+  EXPECT_EQ(desk.HoldFragment(false, true, {3}), 2U);
+  EXPECT_EQ(desk.HoldFragment(true, true, {}), 3U);
+  EXPECT_EQ(RefuseOn(desk), (Refusal{false, {2, 3}, {}}));
+  EXPECT_EQ(desk.Announced(1, 3), Ids{});
+  EXPECT_EQ(desk.Announced(1, 2), (Ids{0, 1}));
+}
+
+TEST(HeldMessages, RCV_5_WhatWaitedBehindARefusedMessageAloneGoesOn) {
+  Desk desk;
+  EXPECT_EQ(desk.HoldFragment(false, true, {2}), 0U);
+  EXPECT_EQ(desk.HoldFragment(false, false, {}), 1U);  // whole messages are not torn
+  EXPECT_EQ(desk.HoldFragment(false, false, {3}), 2U);
+  EXPECT_EQ(desk.HoldFragment(false, false, {}), 3U);
+  EXPECT_EQ(RefuseOn(desk), (Refusal{true, {0}, {1}}));
+  EXPECT_EQ(desk.Hold(1, 7, {2}), 1U);
+  EXPECT_EQ(desk.ask, Ids{2});  // nobody waited for it any more
+  EXPECT_EQ(desk.Announced(1, 3), (Ids{2, 3}));
 }
 
 TEST(HeldMessages, FRG_9_GoWithTheirSender) {
@@ -94,15 +204,15 @@ TEST(HeldMessages, FRG_9_GoWithTheirSender) {
   desk.Hold(2, 1, {2});
   desk.Hold(1, 3, {4});
   Ids discarded = {99};
-  desk.held.SenderDied(1, discarded);
+  desk.held.SenderDied(1, desk.budget, discarded);
   EXPECT_EQ(discarded, (Ids{0, 2}));
   EXPECT_FALSE(desk.held.MustFollow(1, 1));
   desk.Hold(1, 1, {2});
   EXPECT_EQ(desk.ask, Ids{2});  // the number of a dead process may come back
-  desk.held.Close(discarded);
+  desk.held.Close(desk.budget, discarded);
   EXPECT_EQ(discarded, (Ids{1, 2}));
   EXPECT_EQ(desk.held.count(), 0U);
-  EXPECT_EQ(desk.held.bytes(), 0U);
+  EXPECT_EQ(desk.budget.bytes(), 0U);
 }
 
 }  // namespace

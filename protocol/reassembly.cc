@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cassert>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,12 +51,7 @@ ReassemblyConfig ConfigFor(const Profile& profile, uint32_t max_size) {
   return config;
 }
 
-Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config) {}
-
-uint32_t Reassembly::OpenOf(int32_t sender) const {
-  const Sender* found = senders_.Find(sender);
-  return found == nullptr ? 0 : found->open;
-}
+Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config), budget_(config.limits) {}
 
 const Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
   const Entry* entry = table_.Find(KeyOf(sender, stream));
@@ -65,7 +59,7 @@ const Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
 }
 
 size_t Reassembly::MemoryBytes() const {
-  return sizeof(Reassembly) + table_.MemoryBytes() + senders_.MemoryBytes() +
+  return sizeof(Reassembly) + table_.MemoryBytes() + budget_.MemoryBytes() +
          free_slots_.capacity() * sizeof(uint32_t);
 }
 
@@ -93,12 +87,10 @@ void Reassembly::StepFragment(const Datagram& datagram, Actions& actions) {
 }
 
 void Reassembly::Open(const Datagram& datagram, uint64_t key, Actions& actions) {
-  const ReassemblyLimits& limits = config_.limits;
   const uint32_t bytes = datagram.payload_bytes;
   const int32_t owner = config_.key_has_sender ? datagram.sender : datagram.header.pid;
-  Sender& sender = senders_.Place(owner);
-  const bool fits = table_.size() < limits.open && sender.open < limits.open_per_sender &&
-                    bytes <= limits.assembly_bytes && bytes <= limits.bytes - bytes_;
+  Budget::Sender& sender = budget_.SenderOf(owner);
+  const bool fits = budget_.Admits(sender, bytes);
   Entry* entry = fits ? &table_.Place(key) : table_.Find(key);
   if (!fits || !entry->IsFree()) {
     Refuse(entry != nullptr ? kFrg1 : kFrg8, bytes, actions);
@@ -106,8 +98,7 @@ void Reassembly::Open(const Datagram& datagram, uint64_t key, Actions& actions) 
   }
   Begin(datagram, entry->assembly);
   table_.Placed();
-  if (++sender.open == 1) senders_.Placed();
-  bytes_ += bytes;
+  budget_.Add(sender, bytes);
   Action& action = actions.emplace_back();
   action.kind = Kind::kOpen;
   action.slot = entry->assembly.slot;
@@ -142,8 +133,7 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
     Discard(entry, kFrg3, actions);
     return;
   }
-  if (bytes > config_.limits.assembly_bytes - assembly.bytes ||
-      bytes > config_.limits.bytes - bytes_) {
+  if (!budget_.AdmitsMore(assembly.bytes, bytes)) {
     Refuse(kFrg8, bytes, actions);
     Discard(entry, kFrg8, actions);
     return;
@@ -154,7 +144,7 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
   assembly.last |= header.last;  // FRG-4
   assembly.bytes += bytes;
   assembly.fragments += 1;
-  bytes_ += bytes;
+  budget_.Grow(bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;
     action.fragments = assembly.fragments;
@@ -197,16 +187,8 @@ void Reassembly::Discard(Entry& entry, Rule rule, Actions& actions) {
 }
 
 void Reassembly::Erase(Entry& entry) {
-  const Assembly& assembly = entry.assembly;
-  Sender& sender = senders_.Place(OwnerOf(entry));
-  assert(sender.open > 0);
-  if (sender.open == 1) {
-    senders_.Close(sender);
-  } else {
-    --sender.open;
-  }
-  bytes_ -= assembly.bytes;
-  free_slots_.push_back(assembly.slot);
+  budget_.Remove(OwnerOf(entry), entry.assembly.bytes);
+  free_slots_.push_back(entry.assembly.slot);
   table_.Close(entry);
 }
 
@@ -231,7 +213,7 @@ void Step(Reassembly& state, const Refused& refused, Actions& actions) {
 
 void Step(Reassembly& state, const SenderDied& died, Actions& actions) {
   actions.clear();
-  if (state.OpenOf(died.sender) == 0) return;
+  if (state.budget_.CountOf(died.sender) == 0) return;
   state.DiscardAll(
       [&](const Reassembly::Entry& entry) { return state.OwnerOf(entry) == died.sender; }, actions);
 }
@@ -252,9 +234,8 @@ void Step(Reassembly& state, const Event& event, Actions& actions) {
 //   - 4 for stretches. A plain byte and a reference of twelve in turn begin two of them
 //     for 13 bytes; two buffers in a row hold more than a slab of the smallest.
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits) {
-  constexpr uint64_t kAssemblyBytes = 4 * sizeof(Reassembly::Entry) +
-                                      4 * sizeof(Reassembly::Sender) + 2 * sizeof(uint32_t) +
-                                      kSlabBytesMin + 2 * kChainEntryBytes;
+  constexpr uint64_t kAssemblyBytes = 4 * sizeof(Reassembly::Entry) + 4 * sizeof(Budget::Sender) +
+                                      2 * sizeof(uint32_t) + kSlabBytesMin + 2 * kChainEntryBytes;
   return 1024 + kAssemblyBytes * limits.open + 8 * limits.bytes;
 }
 

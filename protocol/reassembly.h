@@ -17,8 +17,8 @@
 //   returns   Step clears and fills `actions`, in the order to perform them. A
 //             refused datagram changes nothing, but that FRG-3, FRG-8, RCV-1 and a
 //             bad reference discard the open assembly of its key (RCV-5).
-//   holds     a table entry of 32 bytes for each open assembly, a counter for
-//             each sender that has one. No payload, no descriptor. In the steady
+//   holds     a table entry of 32 bytes for each open assembly, and the port's Budget,
+//             which HeldMessages charges too. No payload, no descriptor. In the steady
 //             state nothing is allocated. MemoryBytesMax states FRG-8's function.
 //   rules     FRG-1 ... FRG-10, RCV-1, RCV-2, RCV-3, RCV-5
 //   source    nxt_port_read_msg_process and its table of fragmented streams; the
@@ -35,22 +35,13 @@
 #include <variant>
 #include <vector>
 
+#include "protocol/budget.h"
 #include "protocol/header.h"
 #include "protocol/probe_table.h"
 #include "protocol/profile.h"
 #include "protocol/rule.h"
 
 namespace portproof {
-
-// FRG-8. Exactly the limit is allowed.
-struct ReassemblyLimits {
-  uint32_t open_per_sender = 64;
-  uint32_t open = 1024;
-  uint32_t assembly_bytes = 32 << 20;  // below 2^32 - 2^21
-  uint64_t bytes = 64 << 20;           // in all open assemblies
-
-  friend bool operator==(const ReassemblyLimits&, const ReassemblyLimits&) = default;
-};
 
 // What does not change while a port lives.
 struct ReassemblyConfig {
@@ -141,8 +132,9 @@ class Reassembly {
 
   const ReassemblyConfig& config() const { return config_; }
   size_t open() const { return table_.size(); }
-  uint64_t bytes() const { return bytes_; }  // payload in all open assemblies
-  uint32_t OpenOf(int32_t sender) const;
+  // What FRG-8 counts: the open assemblies, and what HeldMessages charged.
+  Budget& budget() { return budget_; }
+  const Budget& budget() const { return budget_; }
   const Assembly* Find(int32_t sender, uint32_t stream) const;  // null where none is open
   // What the state itself occupies, unused capacity included.
   size_t MemoryBytes() const;
@@ -169,15 +161,6 @@ class Reassembly {
   };
   static_assert(sizeof(Entry) == 32);
 
-  struct Sender {
-    int32_t key = 0;
-    uint32_t open = 0;
-
-    bool IsFree() const { return open == 0; }
-    void SetFree() { open = 0; }
-    friend bool operator==(const Sender&, const Sender&) = default;
-  };
-
   uint64_t KeyOf(int32_t sender, uint32_t stream) const {
     const uint64_t high = config_.key_has_sender ? static_cast<uint32_t>(sender) : 0;
     return high << 32 | stream;
@@ -198,10 +181,9 @@ class Reassembly {
 
   ReassemblyConfig config_;
   ProbeTable<Entry> table_;
-  ProbeTable<Sender> senders_;        // those with an open assembly
+  Budget budget_;
   std::vector<uint32_t> free_slots_;  // below next_slot_, the next to use at the back
   uint32_t next_slot_ = 0;
-  uint64_t bytes_ = 0;
 };
 
 // Same state, same event: same actions.

@@ -108,7 +108,7 @@ TEST_F(ReassemblyTest, FRG_3_AnotherTypeDiscards) {
   First();
   EXPECT_EQ(Middle({.type = 4}), "refuse FRG-3; discard 0 FRG-3");
   EXPECT_EQ(state_.open(), 0U);
-  EXPECT_EQ(state_.bytes(), 0U);
+  EXPECT_EQ(state_.budget().bytes(), 0U);
   EXPECT_EQ(Final(), "refuse FRG-2");
   EXPECT_EQ(First(), "open 0");
 }
@@ -176,7 +176,7 @@ TEST_F(ReassemblyTest, FRG_8_OpenAssembliesOfASenderAreBounded) {
   EXPECT_EQ(First({.stream = 2}), "open 1");
   EXPECT_EQ(First({.stream = 3}), "refuse FRG-8");
   EXPECT_EQ(First({.stream = 2}), "refuse FRG-1");
-  EXPECT_EQ(state_.OpenOf(101), 2U);
+  EXPECT_EQ(state_.budget().CountOf(101), 2U);
   EXPECT_EQ(First({.sender = 102, .stream = 3}), "open 2");
   Final({.stream = 1});
   EXPECT_EQ(First({.stream = 3}), "open 0");
@@ -189,7 +189,7 @@ TEST_F(ReassemblyTest, FRG_8_PerSenderMeansTheOpenersPidWhereTheKeyIsTheStream) 
   EXPECT_EQ(First({.stream = 2}), "refuse FRG-8");
   EXPECT_EQ(First({.sender = 102, .stream = 2}), "open 1");
   EXPECT_EQ(First({.sender = 103, .stream = 2}), "refuse FRG-1");
-  EXPECT_EQ(state_.OpenOf(103), 0U);
+  EXPECT_EQ(state_.budget().CountOf(103), 0U);
 }
 
 TEST_F(ReassemblyTest, FRG_8_OpenAssembliesOfAPortAreBounded) {
@@ -197,7 +197,7 @@ TEST_F(ReassemblyTest, FRG_8_OpenAssembliesOfAPortAreBounded) {
   EXPECT_EQ(First({.sender = 1}), "open 0");
   EXPECT_EQ(First({.sender = 2}), "open 1");
   EXPECT_EQ(First({.sender = 3}), "refuse FRG-8");
-  EXPECT_EQ(state_.OpenOf(3), 0U);
+  EXPECT_EQ(state_.budget().CountOf(3), 0U);
 }
 
 TEST_F(ReassemblyTest, FRG_8_BytesOfAnAssemblyAreBoundedTheFinalFragmentIncluded) {
@@ -220,13 +220,13 @@ TEST_F(ReassemblyTest, FRG_8_BytesInAllAreBounded) {
   EXPECT_EQ(First({.stream = 1, .bytes = 20}), "open 0");
   EXPECT_EQ(First({.stream = 3, .bytes = 1}), "refuse FRG-8");
   EXPECT_EQ(Final({.stream = 2, .bytes = 1}), "refuse FRG-8; discard 1 FRG-8");
-  EXPECT_EQ(state_.bytes(), 20U);
+  EXPECT_EQ(state_.budget().bytes(), 20U);
 }
 
 TEST_F(ReassemblyTest, FRG_8_ALimitOfNothingRefusesEverything) {
   Limit(0, 0, 0, 0);
   EXPECT_EQ(First({.bytes = 0}), "refuse FRG-8");
-  EXPECT_EQ(state_.OpenOf(101), 0U);
+  EXPECT_EQ(state_.budget().CountOf(101), 0U);
   EXPECT_EQ(Whole(), "deliver 10 bytes");
 }
 
@@ -262,7 +262,7 @@ TEST_F(ReassemblyTest, FRG_9_ASendersDeathDiscardsItsAssembliesAlone) {
   EXPECT_EQ(After(SenderDied{101}), "");
   EXPECT_EQ(After(SenderDied{7}), "");
   EXPECT_EQ(state_.open(), 1U);
-  EXPECT_EQ(state_.OpenOf(101), 0U);
+  EXPECT_EQ(state_.budget().CountOf(101), 0U);
   EXPECT_EQ(Final({.sender = 102, .stream = 1}), "finish 1 20 bytes");
 }
 
@@ -280,7 +280,7 @@ TEST_F(ReassemblyTest, FRG_9_ClosingDiscardsEverything) {
   ASSERT_EQ(actions_.size(), 20U);
   for (uint32_t slot = 0; slot < 20; ++slot) EXPECT_EQ(actions_[slot].slot, slot);
   EXPECT_EQ(state_.open(), 0U);
-  EXPECT_EQ(state_.bytes(), 0U);
+  EXPECT_EQ(state_.budget().bytes(), 0U);
   EXPECT_EQ(After(Closed{}), "");
 }
 

@@ -89,7 +89,7 @@ std::string ToString(const Actions& actions) {
 
 // One line for the whole, one for each open assembly, by slot.
 std::string ToString(const Reassembly& state) {
-  std::string text = absl::StrCat(state.open(), " open, ", state.bytes(), " bytes\n");
+  std::string text = absl::StrCat(state.open(), " open, ", state.budget().bytes(), " bytes\n");
   std::vector<std::pair<uint32_t, std::string>> lines;
   state.table_.ForEach([&](const Reassembly::Entry& entry) {
     const Assembly& assembly = entry.assembly;

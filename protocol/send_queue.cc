@@ -447,6 +447,10 @@ std::string_view Name(WriteAnswer answer) {
       return "bytes full";
     case WriteAnswer::kFdsFull:
       return "fds full";
+    case WriteAnswer::kNoDescriptor:
+      return "no descriptor";
+    case WriteAnswer::kNoSegment:
+      return "no segment";
   }
   return {};
 }

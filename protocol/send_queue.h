@@ -96,6 +96,8 @@ enum class WriteAnswer : uint8_t {
   kMessagesFull,  // SND-12
   kBytesFull,
   kFdsFull,
+  kNoDescriptor,  // the shell's own answers: a descriptor cannot be duplicated (SND-8)
+  kNoSegment,     // a buffer's segment was not announced over this port (SHM-10)
 };
 std::string_view Name(WriteAnswer answer);
 

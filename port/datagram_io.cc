@@ -1,0 +1,233 @@
+#include "port/datagram_io.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+namespace portproof {
+namespace {
+
+constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;         // SOC-5, SND-10
+constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;  // SOC-5, FDS-3
+
+}  // namespace
+
+SendAnswer ClassifySend(int error) {
+  switch (error) {
+    case EAGAIN:
+      return SendAnswer::kWouldBlock;
+    case ENOBUFS:
+    case ENOMEM:
+    case ETOOMANYREFS:
+      return SendAnswer::kBusy;
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNREFUSED:
+    case ENOTCONN:
+      return SendAnswer::kPortError;
+    default:  // errno is no enumeration
+      return SendAnswer::kMessageError;
+  }
+}
+
+Answer ClassifyReceive(int error) {
+  switch (error) {
+    case EAGAIN:
+      return Answer::kEmpty;
+    case EINTR:
+      return Answer::kInterrupted;
+    case ENOMEM:
+    case ENOBUFS:
+      return Answer::kBusy;
+    case ECONNRESET:
+      return Answer::kReset;
+    default:  // errno is no enumeration
+      return Answer::kError;
+  }
+}
+
+// ---------------------------------------------------------------- sending
+
+SendBatch::SendBatch() : vectors_(kVectorsMax), list_(kListBytesMax) {}
+
+void SendBatch::Add(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                    std::span<const int> fds, uint32_t chunk_bytes) {
+  headers_[count_] = EncodeHeader(datagram.header);
+  bytes_[count_] = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
+  msghdr& message = messages_[count_].msg_hdr;
+  message.msg_iov = &vectors_[vectors_used_];
+  vectors_[vectors_used_++] = {headers_[count_].data(), kHeaderBytes};
+  if (datagram.mode == Mode::kShared) {
+    AddReferences(datagram, runs, chunk_bytes);
+  } else {
+    AddPlain(runs);
+  }
+  message.msg_iovlen = static_cast<size_t>(&vectors_[vectors_used_ - 1] - message.msg_iov) + 1;
+  if (fds.empty()) {
+    message.msg_control = nullptr;
+    message.msg_controllen = 0;
+  } else {
+    AddControl(message, fds);
+  }
+  ++count_;
+}
+
+void SendBatch::AddPlain(std::span<const ByteRun> runs) {
+  for (const ByteRun& run : runs) {
+    vectors_[vectors_used_++] = {reinterpret_cast<void*>(run.place), run.bytes};
+  }
+}
+
+void SendBatch::AddReferences(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                              uint32_t chunk_bytes) {
+  uint8_t* const begin = &list_[list_used_];
+  uint8_t* end = begin;
+  if (datagram.tracking) {
+    std::memcpy(end, &datagram.tracking->mmap_id, 4);
+    std::memcpy(end + 4, &datagram.tracking->tracking_id, 4);
+    end += kTrackingBytes;
+  }
+  for (const ByteRun& run : runs) {
+    const auto bytes = EncodeReference(ReferenceOf(run, chunk_bytes));
+    std::memcpy(end, bytes.data(), bytes.size());
+    end += bytes.size();
+  }
+  list_used_ += static_cast<size_t>(end - begin);
+  vectors_[vectors_used_++] = {begin, static_cast<size_t>(end - begin)};
+}
+
+// All descriptors in one control message (FDS-2); its padding is sent too (HDR-9).
+void SendBatch::AddControl(msghdr& message, std::span<const int> fds) {
+  Control& control = controls_[count_];
+  control.bytes.fill(0);
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+  std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
+}
+
+SendResult SendBatch::Send(Kernel& kernel, int socket) {
+  assert(count_ > 0);
+  int sent = 0;
+  if (count_ == 1) {
+    ssize_t bytes = 0;
+    do {
+      bytes = kernel.SendMessage(socket, &messages_[0].msg_hdr, kSendFlags);
+    } while (bytes < 0 && errno == EINTR);
+    messages_[0].msg_len = static_cast<unsigned>(bytes);
+    sent = bytes < 0 ? -1 : 1;
+  } else {
+    do {
+      sent =
+          kernel.SendMessages(socket, messages_.data(), static_cast<unsigned>(count_), kSendFlags);
+    } while (sent < 0 && errno == EINTR);
+  }
+  if (sent < 0) return {0, ClassifySend(errno), errno};
+  for (size_t i = 0; i < static_cast<size_t>(sent); ++i) {
+    if (messages_[i].msg_len != bytes_[i]) return {i, SendAnswer::kPortError, 0};  // SND-3
+  }
+  return {static_cast<size_t>(sent), SendAnswer::kTaken, 0};
+}
+
+// -------------------------------------------------------------- receiving
+
+ReceiveBatch::ReceiveBatch() : controls_(kDatagramsMax) {
+  for (unsigned i = 0; i < kDatagramsMax; ++i) {
+    messages_[i].msg_hdr.msg_iov = &vectors_[i];
+    messages_[i].msg_hdr.msg_iovlen = 1;
+    messages_[i].msg_hdr.msg_control = controls_[i].bytes.data();
+  }
+}
+
+ReceiveBatch::~ReceiveBatch() {
+  CloseRest();
+  ReleaseBuffers();
+}
+
+unsigned ReceiveBatch::Prepare(BufferPool& pool, unsigned count, uint32_t datagram_bytes) {
+  assert(count <= kDatagramsMax && datagram_bytes <= pool.buffer_bytes());
+  taken_ = received_ = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    if (blocks_[i] == nullptr) {
+      blocks_[i] = pool.Take();
+      if (blocks_[i] == nullptr) return i;
+    }
+    vectors_[i] = {blocks_[i]->bytes(), datagram_bytes};
+    messages_[i].msg_hdr.msg_controllen = kControlBytes;
+    messages_[i].msg_hdr.msg_flags = 0;
+  }
+  return count;
+}
+
+Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigned& received) {
+  received = 0;
+  const int got = kernel.ReceiveMessages(socket, messages_.data(), count, kReceiveFlags);
+  if (got < 0) return ClassifyReceive(errno);
+  if (got == 0) return Answer::kEmpty;
+  received = received_ = static_cast<unsigned>(got);
+  return Answer::kDatagram;
+}
+
+Received ReceiveBatch::Take(unsigned index, Fds& fds) {
+  assert(index < received_ && index == taken_);
+  taken_ = index + 1;
+  msghdr& message = messages_[index].msg_hdr;
+  Received received{.bytes = messages_[index].msg_len,
+                    .truncated = (message.msg_flags & MSG_TRUNC) != 0,
+                    .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
+  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
+       control = CMSG_NXTHDR(&message, control)) {
+    if (control->cmsg_level != SOL_SOCKET) continue;
+    const size_t bytes = control->cmsg_len - CMSG_LEN(0);
+    if (control->cmsg_type == SCM_RIGHTS) {
+      ++received.rights_messages;
+      for (size_t i = 0; i < bytes / sizeof(int); ++i) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
+        fds.emplace_back(fd);
+        ++received.fds;
+      }
+    } else if (control->cmsg_type == SCM_CREDENTIALS && bytes >= sizeof(ucred)) {
+      ucred credentials = {};
+      std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
+      received.credentials_pid = credentials.pid;
+    }
+  }
+  return received;
+}
+
+std::span<const uint8_t> ReceiveBatch::BytesOf(unsigned index) const {
+  const size_t bytes = std::min<size_t>(messages_[index].msg_len, vectors_[index].iov_len);
+  return {static_cast<const uint8_t*>(vectors_[index].iov_base), bytes};
+}
+
+bool ReceiveBatch::IsZero(unsigned index) const {
+  return messages_[index].msg_len == 0 && messages_[index].msg_hdr.msg_controllen == 0;
+}
+
+Part ReceiveBatch::TakeBuffer(unsigned index, uint32_t offset, uint32_t bytes) {
+  return {std::exchange(blocks_[index], nullptr), offset, bytes};
+}
+
+void ReceiveBatch::GiveBack(unsigned index, Block* block) {
+  assert(blocks_[index] == nullptr);
+  blocks_[index] = block;
+}
+
+void ReceiveBatch::CloseRest() {
+  Fds fds;
+  while (taken_ < received_) Take(taken_, fds);
+  taken_ = received_ = 0;
+}
+
+void ReceiveBatch::ReleaseBuffers() {
+  for (Block*& block : blocks_) {
+    if (block != nullptr) std::exchange(block, nullptr)->GiveBack();
+  }
+}
+
+}  // namespace portproof

@@ -1,0 +1,445 @@
+// Both ends of a port in one process: what is written arrives, what is refused changes
+// nothing, and every descriptor and chunk ends in one place.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "port/testing.h"
+
+namespace portproof {
+namespace {
+
+using testing::LocalPort;
+using testing::Newest;
+using testing::OpenDescriptors;
+using testing::Pattern;
+using testing::ProfileOf;
+using testing::TextBuffer;
+using testing::TextOf;
+using testing::TypeNumber;
+
+// Counts descriptors around a test.
+class PortTest : public ::testing::Test {
+ protected:
+  PortTest() : before_(OpenDescriptors()) {}
+  ~PortTest() override { EXPECT_EQ(OpenDescriptors(), before_); }
+
+ private:
+  size_t before_;
+};
+
+int NewPipeEnd() {
+  std::array<int, 2> ends = {-1, -1};
+  EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  ::close(ends[1]);
+  return ends[0];
+}
+
+void SendRaw(const LocalPort& port, const Header& header, const std::string& payload,
+             const std::vector<int>& fds = {}) {
+  auto bytes = EncodeHeader(header);
+  std::array<iovec, 2> vectors = {
+      {{bytes.data(), bytes.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
+  std::vector<uint8_t> control(CMSG_SPACE(fds.size() * sizeof(int)));
+  msghdr message = {};
+  message.msg_iov = vectors.data();
+  message.msg_iovlen = vectors.size();
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::copy_n(fds.data(), fds.size(), reinterpret_cast<int*>(CMSG_DATA(rights)));
+  }
+  EXPECT_EQ(::sendmsg(port.sender->fd(), &message, MSG_DONTWAIT),
+            static_cast<ssize_t>(kHeaderBytes + payload.size()));
+}
+
+TEST_F(PortTest, WhatIsWrittenArrives) {
+  LocalPort port;
+  EXPECT_EQ(port.Write("hello", 5), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.Drain(), Next::kWait);
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.delivered[0].text, "hello");
+  EXPECT_EQ(port.delivered[0].header.stream, 5U);
+  EXPECT_EQ(port.delivered[0].header.pid, ::getpid());
+  EXPECT_EQ(port.delivered[0].sender, ::getpid());
+  std::vector<Completion> completions;
+  port.sender->TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 1U);
+  EXPECT_TRUE(completions[0].ok);
+}
+
+// IOV-1, FRG-4, SND-7: whatever the socket holds, everything arrives in the end.
+TEST_F(PortTest, LargeMessagesPassASmallSocket) {
+  for (const char* const name : {"unit-0.2", "unit-1.8.0", "unit-1.35.0"}) {
+    LocalPort port(ProfileOf(name), {}, {}, {.max_size = 1000, .max_share = 3000});
+    std::vector<std::string> texts;
+    for (uint32_t i = 0; i < 6; ++i) texts.push_back(Pattern(70'000 * (i + 1), i));
+    for (uint32_t i = 0; i < texts.size(); ++i) {
+      ASSERT_EQ(port.Write(texts[i], i + 1), WriteAnswer::kAccepted);
+    }
+    while (port.sender->queued_messages() != 0) {
+      ASSERT_TRUE(port.sender->wants_writable());
+      EXPECT_EQ(port.Drain(), Next::kWait);
+      port.sender->OnWritable();
+    }
+    port.Drain();
+    ASSERT_EQ(port.delivered.size(), texts.size());
+    for (const auto& delivered : port.delivered) {
+      EXPECT_EQ(delivered.text, texts[delivered.header.stream - 1]);
+    }
+    EXPECT_EQ(port.receiver->refusals(), 0U);
+    EXPECT_EQ(port.receiver->open_assemblies(), 0U);
+    port.sender->OnWritable();
+    EXPECT_FALSE(port.sender->wants_writable());
+  }
+}
+
+// SND-8, SND-9, FDS-5
+TEST_F(PortTest, DescriptorsAreBorrowedOrGiven) {
+  LocalPort port;
+  std::vector<OwnedFd> taken;
+  port.handler = [&taken](Message& message) {
+    for (OwnedFd& fd : message.fds) taken.push_back(std::move(fd));
+  };
+  const int borrowed = NewPipeEnd();
+  EXPECT_EQ(port.Write("borrowed", 1, {&borrowed, 1}), WriteAnswer::kAccepted);
+  const int given = NewPipeEnd();
+  const Buffer buffer = TextBuffer("given");
+  EXPECT_EQ(
+      port.sender->Write(
+          {.type = port.data_type, .close_fds = true, .fds = {&given, 1}, .chain = {&buffer, 1}}),
+      WriteAnswer::kAccepted);
+  EXPECT_EQ(::fcntl(given, F_GETFD), -1);
+  // One that waits goes as a copy.
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .batch = true, .fds = {&borrowed, 1}}),
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(::close(borrowed), 0);
+  port.sender->Flush();
+  port.Drain();
+  ASSERT_EQ(taken.size(), 3U);
+  for (const OwnedFd& fd : taken) EXPECT_EQ(::fcntl(fd.get(), F_GETFD), FD_CLOEXEC);  // FDS-3
+}
+
+TEST_F(PortTest, ARefusedWriteLeavesDescriptorsToTheCaller) {
+  LocalPort port(Newest(), {}, {.fds_max = 1});
+  const std::array<int, 2> fds = {NewPipeEnd(), NewPipeEnd()};
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .close_fds = true, .fds = fds}),
+            WriteAnswer::kFdsFull);
+  EXPECT_EQ(port.sender->Write({.type = 200, .close_fds = true, .fds = {fds.data(), 1}}),
+            WriteAnswer::kType);
+  for (const int fd : fds) EXPECT_EQ(::close(fd), 0);
+}
+
+// FDS-1, FDS-2, HDR-1, HDR-4, HDR-8, FRG-2: refused, closed, and the rest goes on.
+TEST_F(PortTest, RefusalsChangeNothingElse) {
+  LocalPort port;
+  const Header first = {.stream = 9, .pid = ::getpid(), .type = port.data_type, .mf = true};
+  const Header later = {.stream = 9, .pid = ::getpid(), .type = port.data_type, .nf = true};
+  SendRaw(port, first, "one ");
+  const int fd = NewPipeEnd();
+  SendRaw(port, later, "fd", {fd});                                            // FDS-1
+  SendRaw(port, {.type = port.data_type}, "three", {fd, fd, fd});              // FDS-2
+  SendRaw(port, {.stream = 1, .type = 99}, "type", {fd});                      // HDR-4
+  SendRaw(port, {.stream = 3, .type = port.data_type, .nf = true}, "orphan");  // FRG-2
+  SendRaw(port, first, "again", {fd});                                         // FRG-1
+  EXPECT_EQ(::send(port.sender->fd(), "short", 5, 0), 5);                      // HDR-1
+  EXPECT_EQ(::send(port.sender->fd(), nullptr, 0, 0), 0);                      // HDR-8
+  SendRaw(port, later, "two");
+  ::close(fd);
+  EXPECT_EQ(port.Drain(), Next::kWait);
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.delivered[0].text, "one two");
+  EXPECT_EQ(port.delivered[0].fds, 0U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kFds1), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kFds2), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr4), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kFrg2), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kFrg1), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr1) + port.receiver->refusals(Rule::kHdr8), 2U);
+  EXPECT_EQ(port.receiver->refusals(), 7U);
+}
+
+// HDR-8, FRG-9
+TEST_F(PortTest, TheEndComesOnceAfterWhatWasSent) {
+  LocalPort port;
+  EXPECT_EQ(port.Write("last words"), WriteAnswer::kAccepted);
+  const int fd = NewPipeEnd();
+  SendRaw(port, {.stream = 2, .pid = 7, .type = port.data_type, .mf = true}, "begun", {fd});
+  ::close(fd);
+  EXPECT_EQ(::send(port.sender->fd(), nullptr, 0, 0), 0);
+  port.sender->Close();
+  EXPECT_EQ(port.Drain(), Next::kEnd);
+  EXPECT_FALSE(port.receiver->open());
+  EXPECT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.receiver->Turn(), Next::kEnd);
+  EXPECT_EQ(port.Write("too late"), WriteAnswer::kClosed);
+}
+
+// SND-4
+TEST_F(PortTest, APortWithoutReceiverFailsWhatIsQueued) {
+  LocalPort port;
+  const std::string text = Pattern(500'000, 1);
+  EXPECT_EQ(port.Write(text), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.Write("behind", 2), WriteAnswer::kAccepted);
+  port.receiver->Close();
+  port.sender->OnWritable();
+  std::vector<Completion> completions;
+  port.sender->TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 2U);
+  EXPECT_FALSE(completions[0].ok);
+  EXPECT_FALSE(completions[1].ok);
+  EXPECT_EQ(port.Write("more"), WriteAnswer::kFailed);
+}
+
+// PRT-2, RCV-3: from inside a handler everything may end, and what is taken stays.
+TEST_F(PortTest, AHandlerMayCloseOrDestroy) {
+  for (const bool destroy : {false, true}) {
+    LocalPort port;
+    const int fd = NewPipeEnd();
+    for (uint32_t i = 0; i < 5; ++i)
+      EXPECT_EQ(port.Write("x", i, {&fd, 1}), WriteAnswer::kAccepted);
+    ::close(fd);
+    Payload kept;
+    const std::string captured = "still here after the receiver is gone";
+    port.handler = [&port, &kept, captured, destroy](Message& message) {
+      kept = std::move(message.payload);
+      if (destroy) {
+        port.receiver.reset();
+      } else {
+        port.receiver->Close();
+      }
+      EXPECT_EQ(captured.size(), 37U);
+    };
+    EXPECT_EQ(port.receiver->Turn(), Next::kEnd);
+    EXPECT_EQ(port.delivered.size(), 1U);
+    EXPECT_EQ(TextOf(kept), "x");
+  }
+}
+
+TEST_F(PortTest, PartsOutliveTheWorkspace) {
+  Payload kept;
+  {
+    LocalPort port;
+    port.handler = [&kept](Message& message) { kept = std::move(message.payload); };
+    const std::string text = Pattern(40'000, 3);
+    EXPECT_EQ(port.Write(text), WriteAnswer::kAccepted);
+    port.Drain();
+    EXPECT_EQ(TextOf(kept), text);
+  }
+  EXPECT_EQ(TextOf(kept), Pattern(40'000, 3));
+}
+
+// RCV-4, RCV-7
+TEST_F(PortTest, ATurnHasAnEnd) {
+  LocalPort port(Newest(), {.reads_per_turn = 5});
+  for (uint32_t i = 0; i < 12; ++i) EXPECT_EQ(port.Write("x", i), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.receiver->Turn(), Next::kCallAgain);
+  EXPECT_EQ(port.delivered.size(), 5U);
+  EXPECT_EQ(port.receiver->Turn(), Next::kCallAgain);
+  EXPECT_EQ(port.receiver->Turn(), Next::kWait);
+  EXPECT_EQ(port.delivered.size(), 12U);
+}
+
+std::shared_ptr<Segment> NewSegment(uint32_t id, const Profile& profile = Newest()) {
+  auto segment = Segment::Create({.id = id, .source_pid = ::getpid(), .sent_over = kSentOverAny},
+                                 profile.segment_layout);
+  EXPECT_TRUE(segment.ok()) << segment.status();
+  return std::make_shared<Segment>(*std::move(segment));
+}
+
+// SHM-6, SHM-13, SND-6: announced, lent, taken, freed once.
+TEST_F(PortTest, MessagesInSharedMemory) {
+  LocalPort port;
+  Payload kept;
+  port.handler = [&kept](Message& message) {
+    EXPECT_TRUE(message.payload.front().shared());
+    kept = std::move(message.payload);
+  };
+  const auto segment = NewSegment(0);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  const auto range = segment->Allocate(50'000);
+  ASSERT_TRUE(range.has_value());
+  const std::string text = Pattern(50'000, 5);
+  std::copy(text.begin(), text.end(), segment->Memory(*range).begin());
+  const Buffer buffer = port.sender->BufferIn(*segment, *range, 50'000, 0);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(segment->Release(*range), 0U);  // all of it was handed over
+  port.Drain();
+  EXPECT_EQ(TextOf(kept), text);
+  EXPECT_EQ(segment->FreeCount(), 636U);
+  port.receiver.reset();
+  EXPECT_EQ(TextOf(kept), text);
+  kept.clear();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+}
+
+TEST_F(PortTest, ASegmentThatWasNotAnnouncedIsRefusedToTheWriter) {
+  LocalPort port;
+  const auto segment = NewSegment(0);
+  const auto range = segment->Allocate(100);
+  const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
+            WriteAnswer::kNoSegment);
+}
+
+std::string ReferenceText(const Reference& reference) {
+  const auto bytes = EncodeReference(reference);
+  return {bytes.begin(), bytes.end()};
+}
+
+// SHM-10: held, asked for once, delivered in order when the announcement came, also over
+// another port of the process.
+TEST_F(PortTest, AnUnknownSegmentIsAskedFor) {
+  const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
+  std::vector<uint32_t> asked;
+  LocalPort port(Newest(),
+                 {.segments = segments, .ask_segment = [&asked](int32_t sender, uint32_t id) {
+                    EXPECT_EQ(sender, ::getpid());
+                    asked.push_back(id);
+                  }});
+  LocalPort other(Newest(), {.segments = segments});
+  const auto segment = NewSegment(3);
+  const auto range = segment->Allocate(20'000);
+  const Header shared = {.stream = 4, .pid = ::getpid(), .type = port.data_type, .mmap = true};
+  SendRaw(port, shared, ReferenceText({3, range->first, 20'000}));
+  segment->HandedOver({3, range->first, 20'000});
+  EXPECT_EQ(port.Write("behind it", 4), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.Write("another stream", 5), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(asked, std::vector<uint32_t>{3});
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.receiver->held_messages(), 2U);
+  EXPECT_EQ(other.sender->Announce(segment), WriteAnswer::kAccepted);
+  other.Drain();
+  ASSERT_EQ(port.delivered.size(), 3U);
+  EXPECT_EQ(port.delivered[1].text.size(), 20'000U);
+  EXPECT_EQ(port.delivered[2].text, "behind it");
+  EXPECT_EQ(segment->FreeCount(), 640U);
+  EXPECT_EQ(port.receiver->held_messages(), 0U);
+}
+
+// SHM-2, RCV-5: what a refused datagram names is freed, whatever it is refused for.
+TEST_F(PortTest, RefusedReferencesAreFreed) {
+  LocalPort port(Newest(), {.handled = HandledTypes::All().Without(28)});
+  const auto segment = NewSegment(0);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  port.Drain();
+  const auto good = segment->Allocate(16384);
+  const std::string reference = ReferenceText({0, good->first, 16384});
+  segment->HandedOver({0, good->first, 16384});
+  const int32_t pid = ::getpid();
+  SendRaw(port, {.stream = 1, .pid = pid, .type = 28, .mmap = true}, reference);  // HDR-4
+  port.Drain();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+  const auto again = segment->Allocate(16384);
+  segment->HandedOver({0, again->first, 16384});
+  SendRaw(port, {.stream = 1, .pid = pid, .type = 27, .mmap = true},
+          reference + ReferenceText({0, 640, 1}));  // SHM-2
+  port.Drain();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kShm2), 1U);
+  EXPECT_TRUE(port.delivered.empty());
+}
+
+// FRG-9: remove_pid, and the owner's word.
+TEST_F(PortTest, TheDeadFinishNothing) {
+  LocalPort port;
+  const int fd = NewPipeEnd();
+  const int32_t pid = ::getpid();
+  SendRaw(port, {.stream = 1, .pid = pid, .type = port.data_type, .mf = true}, "begun", {fd});
+  port.Drain();
+  EXPECT_EQ(port.receiver->open_assemblies(), 1U);
+  const std::string number(reinterpret_cast<const char*>(&pid), sizeof pid);
+  SendRaw(port, {.pid = pid, .type = TypeNumber(Newest(), Type::kRemovePid)}, number);
+  port.Drain();
+  EXPECT_EQ(port.receiver->open_assemblies(), 0U);
+  EXPECT_EQ(port.delivered.size(), 1U);
+  SendRaw(port, {.stream = 1, .pid = pid, .type = port.data_type, .mf = true}, "begun", {fd});
+  port.Drain();
+  port.receiver->SenderDied(pid);
+  EXPECT_EQ(port.receiver->open_assemblies(), 0U);
+  EXPECT_EQ(port.receiver->held_bytes(), 0U);
+  ::close(fd);
+}
+
+// PRT-1: a child uses nothing of its parent's.
+TEST_F(PortTest, AForkedChildAdoptsAnew) {
+  LocalPort port;
+  const auto segment = NewSegment(0);
+  Payload kept;
+  port.handler = [&kept](Message& message) { kept = std::move(message.payload); };
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  const auto range = segment->Allocate(100);
+  const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
+            WriteAnswer::kAccepted);
+  port.Drain();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool good = port.Write("from the child") == WriteAnswer::kClosed;
+    good = good && port.receiver->Turn() == Next::kEnd;
+    kept.clear();  // frees nothing
+    auto own = Sender::Adopt(port.workspace, OwnedFd(::dup(port.sender->fd())),
+                             {.profile = &Newest(), .sizes = port.sizes});
+    const Buffer text = TextBuffer("adopted");
+    good = good && own.ok() &&
+           (*own)->Write({.type = port.data_type, .chain = {&text, 1}}) == WriteAnswer::kAccepted;
+    ::_exit(good ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(segment->FreeCount(), 639U);
+  kept.clear();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+  port.handler = nullptr;
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[1].sender, child);
+  EXPECT_EQ(port.delivered[1].header.pid, child);
+}
+
+// SOC-1, SOC-2, SND-11, PRT-1
+TEST_F(PortTest, EndsAreChecked) {
+  auto pair = SocketPair::Create(ProfileOf("unit-0.2"), {.max_size = 1 << 20});
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  for (const OwnedFd* const end : {&pair->receive_end, &pair->send_end}) {
+    EXPECT_EQ(::fcntl(end->get(), F_GETFD), FD_CLOEXEC);
+    EXPECT_NE(::fcntl(end->get(), F_GETFL) & O_NONBLOCK, 0);
+  }
+  const std::string largest(pair->sizes.max_size + 16, 'x');
+  EXPECT_EQ(::send(pair->send_end.get(), largest.data(), largest.size(), MSG_DONTWAIT),
+            static_cast<ssize_t>(largest.size()));
+  EXPECT_FALSE(SocketPair::Create(Newest(), {.max_size = 63}).ok());
+  EXPECT_FALSE(SocketPair::Create(Newest(), {.max_share = 0}).ok());
+  Workspace workspace;
+  const auto adopt = [&workspace](int fd, PortSizes sizes) {
+    return Sender::Adopt(workspace, OwnedFd(fd), {.profile = &Newest(), .sizes = sizes}).status();
+  };
+  EXPECT_FALSE(adopt(NewPipeEnd(), {}).ok());
+  EXPECT_FALSE(adopt(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), {}).ok());
+  EXPECT_FALSE(adopt(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), {}).ok());
+  EXPECT_FALSE(adopt(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), {.max_size = 1 << 20}).ok());
+  EXPECT_TRUE(adopt(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), {}).ok());
+  EXPECT_FALSE(Receiver::Adopt(workspace, std::move(pair->receive_end),
+                               {.profile = &Newest(), .sizes = {.max_size = 20'000}}, {})
+                   .ok());
+}
+
+}  // namespace
+}  // namespace portproof

@@ -1,0 +1,190 @@
+// The receive end of a port: reads datagrams, hands whole messages to a handler.
+//
+//     auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+//                                     {.profile = profile}, [](Message& message) { ... });
+//     (*receiver)->Turn();   // whenever the socket is readable
+//
+//   shapes    Message: what the handler gets; what it moves out of it is its own (buffers,
+//             descriptors), the rest is taken back when it returns. Sizes in bytes
+//   returns   Turn: kWait: the socket is empty, the next event tells; kCallAgain: there
+//             may be more, no event will tell; kRetry: call again after a while; kEnd:
+//             the receive end is over and closed. A refused datagram is counted and told
+//             to the observer, and changes nothing else but what its rule says (RCV-5)
+//   holds     the socket; what is unfinished, at most MemoryBytesMax of ReceiverLimits;
+//             between turns no buffer of the loop's. A child that was forked cannot use
+//             it, and adopts anew (PRT-1). Not for several threads
+//   rules     HDR-1, HDR-4, HDR-7, HDR-8, FRG-1 ... FRG-9, RCV-1 ... RCV-7, SHM-1, SHM-2,
+//             SHM-8 ... SHM-10, SHM-13, FDS-1 ... FDS-7, SOC-4, PRT-1, PRT-2
+//   source    nxt_port_read_enable, nxt_port_read_handler, nxt_port_queue_read_handler
+//
+// A handler may write, take turns of other workspaces, close this receiver, or destroy it;
+// an observer may write only.
+#ifndef PORTPROOF_PORT_RECEIVER_H_
+#define PORTPROOF_PORT_RECEIVER_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "port/buffer_pool.h"
+#include "port/owned_fd.h"
+#include "port/process_segments.h"
+#include "port/socket_pair.h"
+#include "port/workspace.h"
+#include "protocol/control.h"
+#include "protocol/held_messages.h"
+#include "protocol/reassembly.h"
+#include "protocol/turn.h"
+
+namespace portproof {
+
+struct Message {
+  Header header;       // nf = mf = 0, last = OR over the fragments (FRG-4)
+  int32_t sender = 0;  // HDR-7
+  Payload payload;
+  Fds fds;
+
+  uint64_t bytes() const { return BytesOf(payload); }
+};
+
+struct Refusal {
+  Rule rule = Rule::kRcv1;
+  std::optional<Header> header;  // none where there were not 16 bytes
+  int32_t sender = 0;
+  bool accepted = false;  // only reported: HDR-7, FRG-6, FRG-7
+};
+
+struct ReceiverOptions {
+  const Profile* profile = nullptr;  // never null
+  PortSizes sizes = {};
+  HandledTypes handled = HandledTypes::All();
+  ReassemblyLimits limits = {};
+  bool takes_fragments = true;              // FRG-10
+  uint32_t reads_per_turn = kReadsPerTurn;  // RCV-4, at least 1
+  // A remove_pid message discards what its process left unfinished (FRG-9); it is
+  // delivered all the same.
+  bool obeys_remove_pid = true;
+  // The process's segments; none: the port has its own.
+  std::shared_ptr<ProcessSegments> segments = nullptr;
+  std::function<void(const Refusal&)> observer = nullptr;
+  // From 1.19: a message names an unknown segment; send get_mmap to its sender (SHM-10).
+  std::function<void(int32_t sender, uint32_t segment_id)> ask_segment = nullptr;
+};
+
+class Receiver {
+ public:
+  using Handler = std::function<void(Message&)>;
+
+  // The workspace outlives the receiver.
+  static absl::StatusOr<std::unique_ptr<Receiver>> Adopt(Workspace& workspace, OwnedFd socket,
+                                                         ReceiverOptions options, Handler handler);
+  Receiver(const Receiver&) = delete;
+  Receiver& operator=(const Receiver&) = delete;
+  ~Receiver();
+
+  int fd() const { return socket_.get(); }
+  bool open() const { return socket_.valid(); }
+  Next Turn();
+  void SenderDied(int32_t sender);  // the owner's word (FRG-9)
+  void Close();                     // discards what is unfinished (FRG-9)
+
+  uint64_t refusals(Rule rule) const { return refusals_[static_cast<size_t>(rule)]; }
+  uint64_t refusals() const;
+  size_t open_assemblies() const { return reassembly_.open(); }
+  uint64_t held_bytes() const { return reassembly_.budget().bytes(); }
+  size_t held_messages() const { return held_.count(); }
+  int last_error() const { return last_error_; }  // errno that ended it, 0: none
+  const ReceiverOptions& options() const { return options_; }
+
+ private:
+  // What is unfinished, by slot of the reassembly.
+  struct Unfinished {
+    Payload payload;
+    Fds fds;
+  };
+  // A datagram that passed Admit. Its payload is in the batch, or its own.
+  struct Incoming {
+    Header header;
+    int32_t sender = 0;
+    uint32_t payload_bytes = 0;
+    unsigned index = 0;  // in the batch
+    bool in_batch = true;
+    Part part;  // not in the batch
+    Fds fds;
+    bool resumed = false;  // it was held before
+  };
+
+  Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
+           bool seqpacket);
+  void Read(struct Turn& turn, Next& next, const bool& destroyed);
+  bool IsEnd(unsigned index, unsigned count, size_t fds);
+  void OnDatagram(const Received& received, Incoming& incoming);
+  void OnAdmitted(Incoming& incoming);
+
+  bool HasReferences(const Header& header) const;
+  bool DecodeList(const Header& header, std::span<const uint8_t> payload);
+  void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
+  void ReleaseHoldings();
+
+  bool Hold(Incoming& incoming);
+  Part KeepPayload(Incoming& incoming);
+  void DiscardHeld(const std::vector<uint32_t>& slots);
+  static void Resume(ProcessSegments& segments);
+  void ResumeOwn();
+  void AddResumable(const std::vector<uint32_t>& slots);
+  void OnAnnouncement(Message& message);
+  void OnRemovePid(const Message& message);
+
+  std::span<const uint8_t> PayloadOf(const Incoming& incoming) const;
+  Part TakePart(Incoming& incoming);
+  void Perform(Incoming& incoming);
+  void Open(Incoming& incoming, const Action& action);
+  void Finish(Incoming& incoming, const Action& action);
+  void DeliverAlone(Incoming& incoming, const Action& action);
+  void Deliver(Message& message);
+  void LendHoldings(Payload& payload);
+  void AppendTo(Payload& payload, Incoming& incoming, const Action& action);
+  void Copy(Payload& payload, Incoming& incoming, const Action& action);
+  void Discard(uint32_t slot);
+
+  void Refuse(Rule rule, const std::optional<Header>& header, int32_t sender, bool accepted);
+  void RefuseAndDiscard(Rule rule, const std::optional<Header>& header, int32_t sender,
+                        bool resumed);
+  void ReportPid(const Header& header, int32_t sender);
+
+  Workspace& workspace_;
+  OwnedFd socket_;
+  ReceiverOptions options_;
+  std::unique_ptr<Handler> handler_;
+  uint32_t generation_;
+  bool seqpacket_;
+  std::optional<uint8_t> mmap_type_;
+  std::optional<uint8_t> read_queue_type_;
+  std::optional<uint8_t> remove_pid_type_;
+  Reassembly reassembly_;
+  HeldMessages held_;
+  std::vector<Unfinished> unfinished_;
+  std::vector<std::unique_ptr<Incoming>> held_incoming_;  // by slot of held_
+  std::vector<uint32_t> resumable_;
+  std::array<uint64_t, kRuleCount> refusals_ = {};
+  int32_t reported_pid_ = 0;
+  int32_t reported_sender_ = 0;
+  int last_error_ = 0;
+  bool* destroyed_ = nullptr;  // of the turn that is going on
+};
+
+// What unfinished messages can make a receiver hold, whatever its peers send (FRG-8): the
+// state machine's own bound for plain ones, and three times that where fragments in
+// shared memory, of 12 bytes each, alternate with plain ones of one byte.
+uint64_t ReceiverMemoryBytesMax(const ReassemblyLimits& limits);
+
+}  // namespace portproof
+
+#endif  // PORTPROOF_PORT_RECEIVER_H_

@@ -1,0 +1,315 @@
+#include "port/sender.h"
+
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+
+#include "port/process.h"
+
+namespace portproof {
+namespace {
+
+SendLimits LimitsFor(const SenderOptions& options, int32_t pid) {
+  const Profile& profile = *options.profile;
+  return {.pid = pid,
+          .payload_bytes = PayloadLimit(profile, options.sizes.max_size),
+          .share_bytes = options.sizes.max_share,
+          .type_count = static_cast<uint32_t>(profile.types.size()),
+          .fds_per_message = profile.fds_max,
+          .takes_fragments = options.takes_fragments,
+          .messages_max = options.messages_max,
+          .bytes_max = options.bytes_max,
+          .fds_max = options.fds_max};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Sender>> Sender::Adopt(Workspace& workspace, OwnedFd socket,
+                                                      const SenderOptions& options) {
+  assert(options.profile != nullptr);
+  if (absl::Status status =
+          CheckSendEnd(socket.get(), *options.profile, options.sizes, workspace.kernel);
+      !status.ok()) {
+    return status;
+  }
+  const int32_t pid = options.pid != 0 ? options.pid : ::getpid();
+  return std::unique_ptr<Sender>(new Sender(workspace, std::move(socket), options, pid));
+}
+
+Sender::Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid)
+    : workspace_(&workspace),
+      socket_(std::move(socket)),
+      profile_(options.profile),
+      port_id_(options.port_id),
+      generation_(ForkGeneration()),
+      queue_(LimitsFor(options, pid)) {}
+
+Sender::~Sender() { Close(); }
+
+bool Sender::open() const { return queue_.open() && generation_ == ForkGeneration(); }
+
+// ---------------------------------------------------------------- writing
+
+WriteAnswer Sender::Write(const Outgoing& message) {
+  bool flush_now = false;
+  WriteRequest request;
+  const WriteAnswer answer = Put(message, request, flush_now);
+  if (answer != WriteAnswer::kAccepted) return answer;
+  if (flush_now) Flush();
+  if (request.fd_count == 0) return answer;
+  return SettleBorrowed(request);
+}
+
+WriteAnswer Sender::Enqueue(const Outgoing& message) {
+  assert(message.fds.empty() || message.batch);
+  bool flush_now = false;
+  WriteRequest request;
+  return Put(message, request, flush_now);
+}
+
+WriteAnswer Sender::Put(const Outgoing& message, WriteRequest& request, bool& flush_now) {
+  if (generation_ != ForkGeneration()) return WriteAnswer::kClosed;  // PRT-1
+  if (message.fds.size() > request.fds.size()) return WriteAnswer::kFds;
+  if (!SegmentsKnown(message.chain)) return WriteAnswer::kNoSegment;
+  request = {.stream = message.stream,
+             .reply_port = message.reply_port,
+             .type = message.type,
+             .last = message.last,
+             .batch = message.batch,
+             .close_fds = message.close_fds,
+             .fd_count = static_cast<uint8_t>(message.fds.size()),
+             .writer = message.writer,
+             .message_id = message.id,
+             .tracking = message.tracking,
+             .chain = message.chain};
+  for (size_t i = 0; i < message.fds.size(); ++i) {
+    request.fds[i] = TakeSlot({message.fds[i], message.close_fds});
+  }
+  const WriteResult result = queue_.Write(request, actions_);
+  flush_now = result.flush_now;
+  if (result.answer != WriteAnswer::kAccepted) {
+    for (size_t i = 0; i < request.fd_count; ++i) FreeSlot(request.fds[i]);
+    return result.answer;
+  }
+  if (actions_.empty()) return WriteAnswer::kAccepted;
+  Perform();
+  if (!duplicate_failed_) return WriteAnswer::kAccepted;
+  return Withdraw(request);
+}
+
+// What is still borrowed has left, or failed: a message that waits has copies.
+WriteAnswer Sender::SettleBorrowed(const WriteRequest& request) {
+  if (duplicate_failed_) return Withdraw(request);
+  if (request.close_fds) return WriteAnswer::kAccepted;
+  for (size_t i = 0; i < request.fd_count; ++i) {
+    const FdSlot slot = request.fds[i];
+    if (descriptors_[slot].fd >= 0 && !descriptors_[slot].owned) FreeSlot(slot);
+  }
+  return WriteAnswer::kAccepted;
+}
+
+// SND-8: no copy, no place in the queue.
+WriteAnswer Sender::Withdraw(const WriteRequest& request) {
+  duplicate_failed_ = false;
+  queue_.WithdrawLast();
+  for (size_t i = 0; i < request.fd_count; ++i) {
+    if (descriptors_[request.fds[i]].owned) {
+      CloseSlot(request.fds[i]);
+    } else {
+      FreeSlot(request.fds[i]);
+    }
+  }
+  return WriteAnswer::kNoDescriptor;
+}
+
+WriteAnswer Sender::Announce(std::shared_ptr<Segment> segment, bool batch) {
+  const int fd = segment->fd();
+  const std::optional<uint8_t> type = NumberOf(*profile_, Type::kMmap);
+  assert(type.has_value());
+  const uint32_t id = segment->id();
+  if (segments_.contains(id)) return WriteAnswer::kNoSegment;
+  const WriteAnswer answer = Write({.type = *type, .last = true, .batch = batch, .fds = {&fd, 1}});
+  if (answer == WriteAnswer::kAccepted) segments_.emplace(id, std::move(segment));
+  return answer;
+}
+
+Segment* Sender::FindSegment(uint32_t id) const {
+  const auto found = segments_.find(id);
+  return found == segments_.end() ? nullptr : found->second.get();
+}
+
+bool Sender::SegmentsKnown(std::span<const Buffer> chain) const {
+  for (const Buffer& buffer : chain) {
+    if (buffer.kind == BufferKind::kShared && buffer.usable && buffer.bytes != 0 &&
+        !segments_.contains(buffer.segment_id)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------- sending
+
+void Sender::Flush() {
+  while (Prepare(*workspace_)) {
+    if (!Conclude(*workspace_, workspace_->send_batch.Send(workspace_->kernel, fd()))) return;
+  }
+}
+
+bool Sender::Prepare(Workspace& workspace) {
+  if (queue_.waiting() || queue_.empty() || generation_ != ForkGeneration()) return false;
+  queue_.Plan(workspace.plan);
+  workspace.send_batch.Load(workspace.plan, queue_.limits().chunk_bytes,
+                            [this](FdSlot slot) { return descriptors_[slot].fd; });
+  if (!segments_.empty()) HandOver(workspace.plan, 0, true);
+  return true;
+}
+
+// The receiver may free a chunk before our call returns: it is given away before, and
+// taken back if the datagram did not go (SHM-6).
+void Sender::HandOver(const SendPlan& plan, size_t from, bool over) {
+  for (const PlannedDatagram& datagram : plan.datagrams().subspan(from)) {
+    if (datagram.mode != Mode::kShared) continue;
+    for (const ByteRun& run : plan.RunsOf(datagram)) {
+      const Reference reference = ReferenceOf(run, queue_.limits().chunk_bytes);
+      Segment& segment = *segments_.at(reference.segment_id);
+      if (over) {
+        segment.HandedOver(reference);
+      } else {
+        segment.TakenBack(reference);
+      }
+    }
+  }
+}
+
+bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
+  queue_.Commit(workspace.plan, result.count, actions_);
+  if (!segments_.empty()) HandOver(workspace.plan, result.count, false);
+  if (result.error != 0) last_error_ = result.error;
+  switch (result.answer) {
+    case SendAnswer::kTaken:
+      break;
+    case SendAnswer::kWouldBlock:
+      queue_.WouldBlock(actions_);
+      break;
+    case SendAnswer::kBusy:
+      queue_.Busy(actions_);
+      break;
+    case SendAnswer::kMessageError:
+      queue_.MessageError(actions_);
+      break;
+    case SendAnswer::kPortError:
+      queue_.PortError(actions_);
+      break;
+  }
+  Perform();
+  return !queue_.waiting();
+}
+
+void Sender::OnWritable() {
+  const bool flush = queue_.Writable(actions_);
+  Perform();
+  if (flush) Flush();
+}
+
+void Sender::OnRetry() {
+  retry_ms_.reset();
+  if (queue_.Retry()) Flush();
+}
+
+void Sender::AcceptEvents() {
+  retry_ms_.reset();
+  queue_.Writable(actions_);
+  queue_.Retry();
+  Perform();
+}
+
+void Sender::OnHangUp() {
+  queue_.PortError(actions_);
+  Perform();
+}
+
+void Sender::Close() {
+  queue_.Close(actions_);
+  Perform();
+  retry_ms_.reset();
+  socket_.Close();
+}
+
+void Sender::TakeCompletions(std::vector<Completion>& completions) {
+  if (completions.empty()) {
+    completions.swap(completions_);
+    return;
+  }
+  completions.insert(completions.end(), completions_.begin(), completions_.end());
+  completions_.clear();
+}
+
+void Sender::ReleaseMemory() {
+  if (!queue_.empty()) return;
+  queue_.ReleaseMemory();
+  actions_ = {};
+  descriptors_ = {};
+  free_slots_ = {};
+  if (completions_.empty()) completions_ = {};
+}
+
+// ---------------------------------------------------------------- actions
+
+void Sender::Perform() {
+  for (const SendAction& action : actions_) {
+    switch (action.kind) {
+      case SendAction::Kind::kComplete:
+        completions_.push_back(
+            {action.message_id, action.buffer_id, action.writer, action.has_buffer, action.ok});
+        break;
+      case SendAction::Kind::kCloseFd:
+        CloseSlot(action.fd);
+        break;
+      case SendAction::Kind::kDuplicateFd:
+        if (!Duplicate(descriptors_[action.fd])) duplicate_failed_ = true;
+        break;
+      case SendAction::Kind::kRetryLater:
+        retry_ms_ = action.delay_ms;
+        break;
+      case SendAction::Kind::kArm:  // wants_writable() tells
+      case SendAction::Kind::kDisarm:
+        break;
+    }
+  }
+  actions_.clear();
+}
+
+bool Sender::Duplicate(Descriptor& descriptor) {
+  const int copy = workspace_->kernel.Duplicate(descriptor.fd);
+  if (copy < 0) {
+    last_error_ = errno;
+    return false;
+  }
+  descriptor = {copy, true};
+  return true;
+}
+
+FdSlot Sender::TakeSlot(Descriptor descriptor) {
+  if (free_slots_.empty()) {
+    descriptors_.push_back(descriptor);
+    return static_cast<FdSlot>(descriptors_.size() - 1);
+  }
+  const FdSlot slot = free_slots_.back();
+  free_slots_.pop_back();
+  descriptors_[slot] = descriptor;
+  return slot;
+}
+
+void Sender::FreeSlot(FdSlot slot) {
+  descriptors_[slot] = {};
+  free_slots_.push_back(slot);
+}
+
+void Sender::CloseSlot(FdSlot slot) {
+  workspace_->kernel.Close(descriptors_[slot].fd);
+  FreeSlot(slot);
+}
+
+}  // namespace portproof

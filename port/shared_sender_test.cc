@@ -1,0 +1,170 @@
+// Several threads write to one send end: CMP-6, SND-6, SND-7, SND-8, SND-13.
+//   bazel test --config=tsan //port:shared_sender_test
+#include "port/shared_sender.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "port/receiver.h"
+#include "port/testing.h"
+
+namespace portproof {
+namespace {
+
+using testing::Newest;
+using testing::OpenDescriptors;
+using testing::Pattern;
+using testing::TextBuffer;
+using testing::TextOf;
+
+constexpr uint8_t kData = 27;
+constexpr uint32_t kThreads = 4;
+constexpr uint32_t kMessages = 400;
+constexpr PortSizes kSizes = {.max_size = 512, .max_share = 1024};
+
+// The loop's thread: it attends whenever it is woken or the socket has room.
+class Loop {
+ public:
+  Loop(Workspace& workspace, OwnedFd socket) : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    auto adopted = SharedSender::Adopt(workspace, std::move(socket),
+                                       {.profile = &Newest(), .sizes = kSizes}, [this] {
+                                         ++wakes;
+                                         const uint64_t one = 1;
+                                         EXPECT_EQ(::write(event_.get(), &one, sizeof one), 8);
+                                       });
+    EXPECT_TRUE(adopted.ok()) << adopted.status();
+    sender = *std::move(adopted);
+  }
+  void RunUntilIdle(const std::atomic<uint32_t>& writing) {
+    while (writing.load() != 0 || sender->queued_messages() != 0) {
+      const short room = sender->wants_writable() ? POLLOUT : 0;
+      pollfd polled[] = {{event_.get(), POLLIN, 0}, {sender->fd(), room, 0}};
+      ::poll(polled, 2, 10);
+      uint64_t count = 0;
+      static_cast<void>(!::read(event_.get(), &count, sizeof count));
+      if (polled[0].revents != 0 || polled[1].revents != 0) sender->Attend();
+    }
+  }
+
+  std::shared_ptr<SharedSender> sender;
+  std::atomic<uint32_t> wakes{0};
+
+ private:
+  OwnedFd event_;
+};
+
+// A writer's messages carry its number; every seventh has a descriptor.
+void WriteAll(const std::shared_ptr<SharedSender>& sender, uint32_t number, uint32_t& completed) {
+  Workspace workspace;
+  SharedSender::Writer writer(sender, workspace);
+  std::vector<std::string> texts;
+  texts.reserve(kMessages);
+  std::vector<Completion> completions;
+  const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  for (uint32_t i = 0; i < kMessages; ++i) {
+    texts.push_back(std::to_string(number) + ":" + std::to_string(i) + ":" +
+                    Pattern(i % 5 == 0 ? 1500 : 10, i));
+    const Buffer buffer = TextBuffer(texts.back(), i);
+    const Outgoing message = {.type = kData,
+                              .stream = number,
+                              .fds = {&fd, i % 7 == 0 ? size_t{1} : size_t{0}},
+                              .chain = {&buffer, 1},
+                              .id = i};
+    ASSERT_EQ(writer.Write(message), WriteAnswer::kAccepted);
+  }
+  ::close(fd);
+  while (completions.size() < kMessages) {
+    writer.TakeCompletions(completions);
+    std::this_thread::yield();
+  }
+  for (uint32_t i = 0; i < kMessages; ++i) {
+    EXPECT_TRUE(completions[i].ok);
+    EXPECT_EQ(completions[i].message_id, i);  // CMP-2, of one stream
+  }
+  completed += static_cast<uint32_t>(completions.size());
+}
+
+TEST(SharedSenderTest, ThreadsShareAPort) {
+  const size_t before = OpenDescriptors();
+  {
+    auto pair = SocketPair::Create(Newest(), kSizes);
+    ASSERT_TRUE(pair.ok());
+    Workspace sending;
+    Loop loop(sending, std::move(pair->send_end));
+    std::atomic<uint32_t> writing{kThreads};
+    std::vector<uint32_t> completed(kThreads);
+    std::vector<std::thread> threads;
+    std::thread reader([&pair] {
+      Workspace workspace;
+      std::map<uint32_t, uint32_t> next;  // by stream: the number of its next message
+      uint32_t count = 0;
+      auto receiver = Receiver::Adopt(
+          workspace, std::move(pair->receive_end), {.profile = &Newest(), .sizes = kSizes},
+          [&next, &count](Message& message) {
+            const uint32_t i = next[message.header.stream]++;
+            const std::string expected = std::to_string(message.header.stream) + ":" +
+                                         std::to_string(i) + ":" +
+                                         Pattern(i % 5 == 0 ? 1500 : 10, i);
+            EXPECT_EQ(TextOf(message.payload), expected);
+            EXPECT_EQ(message.fds.size(), i % 7 == 0 ? 1U : 0U);
+            ++count;
+          });
+      ASSERT_TRUE(receiver.ok());
+      while (count < kThreads * kMessages) {
+        pollfd polled = {(*receiver)->fd(), POLLIN, 0};
+        ::poll(&polled, 1, -1);
+        (*receiver)->Turn();
+      }
+      EXPECT_EQ((*receiver)->refusals(), 0U);
+    });
+    for (uint32_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        WriteAll(loop.sender, i + 1, completed[i]);
+        --writing;
+      });
+    }
+    loop.RunUntilIdle(writing);
+    for (std::thread& thread : threads) thread.join();
+    reader.join();
+    for (const uint32_t count : completed) EXPECT_EQ(count, kMessages);
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// SND-13
+TEST(SharedSenderTest, TheLoopIsWokenOnce) {
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace;
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer writer(loop.sender, workspace);
+  const std::string text = Pattern(400, 1);
+  const Buffer buffer = TextBuffer(text);
+  const auto write = [&] { writer.Write({.type = kData, .chain = {&buffer, 1}}); };
+  while (!loop.sender->wants_writable()) write();
+  for (int i = 0; i < 10; ++i) write();
+  EXPECT_EQ(loop.wakes.load(), 1U);
+  loop.sender->Attend();
+  EXPECT_EQ(loop.wakes.load(), 1U);
+  EXPECT_TRUE(loop.sender->wants_writable());
+  loop.sender->Close();
+  std::vector<Completion> completions;
+  writer.TakeCompletions(completions);
+  EXPECT_FALSE(completions.back().ok);
+  EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kClosed);
+}
+
+}  // namespace
+}  // namespace portproof

@@ -1,0 +1,81 @@
+#include "port/testing.h"
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+
+namespace portproof::testing {
+
+const Profile& ProfileOf(std::string_view name) {
+  const auto resolved = ResolveProfile(name);
+  EXPECT_TRUE(resolved.has_value()) << name;
+  return *resolved->profile;
+}
+
+uint8_t TypeNumber(const Profile& profile, Type type) {
+  const auto number = NumberOf(profile, type);
+  EXPECT_TRUE(number.has_value()) << Name(type);
+  return number.value_or(0);
+}
+
+size_t OpenDescriptors() {
+  DIR* const directory = ::opendir("/proc/self/fd");
+  size_t count = 0;
+  while (const dirent* const entry = ::readdir(directory)) count += entry->d_name[0] != '.';
+  ::closedir(directory);
+  return count - 1;
+}
+
+std::string TextOf(const Payload& payload) {
+  std::string text;
+  for (const Part& part : payload) text.append(part.bytes().begin(), part.bytes().end());
+  return text;
+}
+
+std::string Pattern(size_t bytes, uint32_t seed) {
+  std::string text(bytes, '\0');
+  uint32_t state = seed * 2654435761U + 1;
+  for (char& byte : text) {
+    state = state * 1664525 + 1013904223;
+    byte = static_cast<char>(state >> 24);
+  }
+  return text;
+}
+
+LocalPort::LocalPort(const Profile& profile, ReceiverOptions receiving, SenderOptions sending,
+                     PortSizes asked, Kernel& kernel)
+    : workspace(kernel, asked.max_size + kHeaderBytes),
+      data_type(TypeNumber(profile, Type::kData)) {
+  auto pair = SocketPair::Create(profile, asked, kernel);
+  EXPECT_TRUE(pair.ok()) << pair.status();
+  if (!pair.ok()) return;
+  sizes = pair->sizes;
+  sending.profile = receiving.profile = &profile;
+  sending.sizes = receiving.sizes = sizes;
+  receiving.observer = [this](const Refusal& refusal) { told.push_back(refusal); };
+  auto send_end = Sender::Adopt(workspace, std::move(pair->send_end), sending);
+  EXPECT_TRUE(send_end.ok()) << send_end.status();
+  auto receive_end =
+      Receiver::Adopt(workspace, std::move(pair->receive_end), receiving, [this](Message& message) {
+        delivered.push_back(
+            {message.header, message.sender, TextOf(message.payload), message.fds.size()});
+        if (handler) handler(message);
+      });
+  EXPECT_TRUE(receive_end.ok()) << receive_end.status();
+  if (send_end.ok()) sender = *std::move(send_end);
+  if (receive_end.ok()) receiver = *std::move(receive_end);
+}
+
+Next LocalPort::Drain() {
+  Next next = Next::kCallAgain;
+  while (next == Next::kCallAgain) next = receiver->Turn();
+  return next;
+}
+
+WriteAnswer LocalPort::Write(std::string_view text, uint32_t stream, std::span<const int> fds) {
+  const Buffer buffer = TextBuffer(text);
+  return sender->Write({.type = data_type, .stream = stream, .fds = fds, .chain = {&buffer, 1}});
+}
+
+}  // namespace portproof::testing
