@@ -34,7 +34,7 @@ OwnSegment::OwnSegment(const SegmentHeader& header, SegmentLayout layout, bool s
   if (ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return;
   if (sealed) fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   if (bytes < kUnitGeometry.header_bytes) return;
-  mapping_ = Mapping::Map(fd_.get(), bytes);
+  mapping_ = Mapping::Map(Kernel::Real(), fd_.get(), bytes);
   EncodeSegmentHeader(header, layout, kUnitGeometry,
                       mapping_.bytes().first(kUnitGeometry.header_bytes));
 }
@@ -87,7 +87,8 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
        absl::StrCat(kUnitGeometry.SegmentBytes(), " bytes"), absl::StrCat(file.st_size));
   layout_ = profile.segment_layout;
   Announced announced;
-  announced.mapping = Mapping::Map(announcement.opened.front().get(), kUnitGeometry.SegmentBytes());
+  announced.mapping =
+      Mapping::Map(Kernel::Real(), announcement.opened.front().get(), kUnitGeometry.SegmentBytes());
   Want(announced.mapping.valid(), Rule::kShm8, "a descriptor that can be mapped", "mmap failed");
   announced.header =
       DecodeSegmentHeader(announced.mapping.bytes().first<kSegmentHeadBytes>(), layout_);

@@ -50,7 +50,7 @@ void PlainReceiver::Announced(Received& received, const Header& header) {
     return;
   }
   const uint64_t key = SegmentKey(SenderOf(received, header), segment.id);
-  Mapping mapping = Mapping::Map(received.fds.front(), bytes);
+  Mapping mapping = Mapping::Map(Kernel::Real(), received.fds.front(), bytes);
   CloseAll(received.fds);
   if (segment.sent_over != kSentOverAny)
     mapping.SentOver(profile_->segment_layout).store(kSentOverAny);

@@ -77,7 +77,7 @@ void PlainSender::Allocate(Piece& piece) {
       const uint64_t bytes = kUnitGeometry.SegmentBytes();
       if (ftruncate(made.fd.get(), static_cast<off_t>(bytes)) != 0) _exit(4);
       fcntl(made.fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-      made.mapping = Mapping::Map(made.fd.get(), bytes);
+      made.mapping = Mapping::Map(Kernel::Real(), made.fd.get(), bytes);
       EncodeSegmentHeader({.id = id,
                            .source_pid = start_.pid,
                            .destination_pid = profile_->queues ? 0 : start_.peer_pid,
