@@ -143,7 +143,7 @@ int PlainSender::Transmit(const Message& message, const Header& header, const Cu
     std::memcpy(CMSG_DATA(rights), message.fds.data(), bytes);
   }
   const int flags = MSG_NOSIGNAL | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
-  MSG_NOSIGNAL | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
+  const ssize_t sent = sendmsg(kSendFd, &sending, flags);
   return sent < 0 ? -errno : static_cast<int>(sent);
 }
 
