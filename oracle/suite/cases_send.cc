@@ -258,7 +258,7 @@ void BoundInMessages(Stage& stage) {
   const Json answer = stage.TryWrite(Plain(stage, 0, 1, 0));
   stage.Expect(answer.value("accepted", Json()) == false, Rule::kSnd12,
                absl::StrCat("message ", most + 1, " refused"), answer.dump());
-  stage.Settle();
+  stage.Reset();  // they are all alike: nobody could tell which of them was lost
 }
 
 void BoundInBytes(Stage& stage) {

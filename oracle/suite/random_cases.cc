@@ -20,6 +20,7 @@ using conversation::kStreamsMax;
 using conversation::Shape;
 
 constexpr int kOfOneSetup = 8;
+constexpr int kRuns = 6;  // every so many has small buffers
 constexpr size_t kActions = 24;
 constexpr int kBufferUnit = 2304;  // the least a socket takes, before the kernel doubles it
 constexpr int kUsualBuffer = 106496;
@@ -164,6 +165,26 @@ void PlayReceiving(Stage& stage, const Conversation& conversation) {
   stage.Settle();
 }
 
+// Many small buffers that lie apart: the run limit is met before the byte limit.
+void MakeRuns(Conversation& conversation) {
+  for (conversation::Action& action : conversation.actions) {
+    auto* const write = std::get_if<conversation::Write>(&action);
+    if (write == nullptr || write->chain.size() < 3) continue;
+    for (size_t i = 0; write->chain.size() < 10; ++i) {
+      const BufferSpec copy = write->chain[i];
+      write->chain.push_back(copy);
+    }
+    for (BufferSpec& spec : write->chain) {
+      if (spec.shape == Shape::kSync) continue;
+      spec.limits = 0;
+      spec.offset = static_cast<int16_t>(1 + spec.offset % 3);
+      if (spec.offset < 1) spec.offset = 1;
+      spec.adjacent = spec.adjacent && spec.offset == 1;
+    }
+  }
+  Normalize(conversation);
+}
+
 }  // namespace
 
 Case CaseOf(const std::string& name, const Conversation& conversation, bool sends) {
@@ -195,6 +216,7 @@ void AddRandomCases(CaseList& cases, uint64_t seed, int count) {
   for (int i = 0; i < count; ++i) {
     Dice dice(seed * 1000003 + static_cast<uint64_t>(i));
     Conversation conversation = Generate(dice, kActions, {.failures = false});
+    if (i % kRuns == 0) MakeRuns(conversation);
     if (i % kOfOneSetup == 0) setup = conversation.setup;
     conversation.setup.payload_extra = setup.payload_extra;
     conversation.setup.share = setup.share;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kQuitMs = 200;
 constexpr size_t kInARow = 4;  // of one worker: neighbours often share a testee
+constexpr int kShrinks = 3;    // conversations: it takes seconds each
 constexpr int kShrinkPlays = 300;
 constexpr auto kShrinkTime = std::chrono::seconds(2);
 
@@ -190,6 +191,8 @@ void Bench::Explain(Outcome& outcome, const StartParameters& start) {
 
 // The smallest conversation found that breaks the same rule, and what it looks like.
 void Bench::Shrink(const Case& played, Outcome& outcome) {
+  outcome.conversation = conversation::ToString(*played.conversation);
+  if (shrinks_.fetch_sub(1) <= 0) return;
   const auto until = Clock::now() + kShrinkTime;
   int plays = 0;
   Outcome smallest = outcome;
@@ -207,6 +210,7 @@ void Bench::Shrink(const Case& played, Outcome& outcome) {
       });
   outcome = smallest;
   outcome.conversation = conversation::ToString(small);
+  outcome.shrunk = true;
 }
 
 Outcome Bench::Play(const Case& played) {
@@ -241,8 +245,9 @@ std::vector<Outcome> RunCases(const RunnerOptions& options, const Hello& hello,
                               const CaseList& cases) {
   std::vector<Outcome> outcomes(cases.size());
   std::atomic<size_t> next = 0;
+  std::atomic<int> shrinks = kShrinks;
   const auto work = [&] {
-    Bench bench(options, hello);
+    Bench bench(options, hello, shrinks);
     for (size_t first = next; (first = next.fetch_add(kInARow)) < cases.size();) {
       for (size_t i = first; i < std::min(first + kInARow, cases.size()); ++i)
         outcomes[i] = bench.Play(cases[i]);
@@ -268,7 +273,8 @@ std::string CheckHonesty() {
     stage.Post(Datagram(1).Bytes(10));
     stage.Settle();
   };
-  Bench bench(options, *hello);
+  std::atomic<int> shrinks = 0;
+  Bench bench(options, *hello, shrinks);
   const Outcome outcome = bench.Play(lies);
   if (outcome.verdict == Verdict::kFail && outcome.broken == Rule::kRcv3) return "";
   return absl::StrCat("the built-in liar was not caught: ", std::string(Name(outcome.verdict)), " ",

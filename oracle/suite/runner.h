@@ -7,6 +7,7 @@
 #ifndef PORTPROOF_ORACLE_SUITE_RUNNER_H_
 #define PORTPROOF_ORACLE_SUITE_RUNNER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,7 +35,8 @@ struct Outcome {
   std::string expected;
   std::string seen;
   std::vector<std::string> datagrams;  // as `dump` shows them, the last ones
-  std::string conversation;            // random ones: shrunk, as a story
+  std::string conversation;            // random ones: as a story
+  bool shrunk = false;                 // the conversation, or there was no time for it
   std::string profile;
   std::string errors;  // the end of the testee's standard error
   std::string reason;  // of a known failure
@@ -44,7 +46,9 @@ struct Outcome {
 // One testee and what it was started with; replaced when it cannot go on.
 class Bench {
  public:
-  Bench(const RunnerOptions& options, const Hello& hello) : options_(options), hello_(hello) {}
+  // `shrinks`: how many failing conversations may still be shrunk, of all benches.
+  Bench(const RunnerOptions& options, const Hello& hello, std::atomic<int>& shrinks)
+      : options_(options), hello_(hello), shrinks_(shrinks) {}
   ~Bench();
   Outcome Play(const Case& played);
 
@@ -61,6 +65,7 @@ class Bench {
 
   const RunnerOptions& options_;
   const Hello& hello_;
+  std::atomic<int>& shrinks_;
   std::unique_ptr<Session> session_;
   StartParameters started_;
   uint32_t max_size_ = 0;

@@ -46,8 +46,9 @@ std::string Detail(const SuiteReport& report, const Outcome& outcome) {
       absl::StrAppend(&text, "        ", line, "\n");
   }
   if (!outcome.conversation.empty())
-    absl::StrAppend(&text, "      conversation, shrunk\n        ", Indented(outcome.conversation),
-                    "\n");
+    absl::StrAppend(&text, "      conversation",
+                    outcome.shrunk ? ", shrunk" : " (played alone it is shrunk)", "\n        ",
+                    Indented(outcome.conversation), "\n");
   if (!outcome.errors.empty())
     absl::StrAppend(&text, "      its standard error\n        ", Indented(outcome.errors), "\n");
   AddLine(text, "again     ", Rerun(report, outcome));

@@ -223,12 +223,12 @@ void PlainReceiver::Died(int32_t sender) {
   for (const Key& key : keys) Discard(key);
 }
 
-bool PlainReceiver::Fits(const Key& key, uint64_t more) const {
+bool PlainReceiver::Fits(const Key& key, int32_t sender, uint64_t more) const {
   const auto open = assemblies_.find(key);
   if (open == assemblies_.end() && !Lie("streams-unbounded")) {
     const auto of_sender =
         std::count_if(assemblies_.begin(), assemblies_.end(),
-                      [&](const auto& one) { return one.first.first == key.first; });
+                      [&](const auto& one) { return one.second.sender == sender; });
     if (static_cast<uint64_t>(of_sender) >= limits_.assemblies_per_sender ||
         assemblies_.size() >= limits_.assemblies_per_port)
       return false;
@@ -256,7 +256,7 @@ void PlainReceiver::Fragment(Received& received, const Header& header, std::vect
     refused = "FRG-3";
     if (!Lie("type-change-keeps-the-message")) Discard(key);
   }
-  if (refused == nullptr && !Fits(key, payload.size())) {
+  if (refused == nullptr && !Fits(key, SenderOf(received, header), payload.size())) {
     refused = "FRG-8";
     Discard(key);
   }
@@ -269,6 +269,7 @@ void PlainReceiver::Fragment(Received& received, const Header& header, std::vect
   Assembly& assembly = assemblies_[key];
   if (!header.nf || assembly.first == Header{}) {
     assembly.first = header;
+    assembly.sender = SenderOf(received, header);
     assembly.fds = received.fds;
   }
   assembly.last = assembly.last || (header.last && !(Lie("last-of-the-first-only") && header.nf));

@@ -63,6 +63,7 @@ class PlainReceiver {
   };
   struct Assembly {
     Header first;
+    int32_t sender = 0;
     std::vector<int> fds;
     std::vector<uint8_t> payload;
     std::vector<Chunk> chunks;
@@ -84,7 +85,7 @@ class PlainReceiver {
                              const std::vector<Chunk>& taken) const;
   void Fragment(Received& received, const Header& header, std::vector<uint8_t> payload,
                 std::vector<Chunk> chunks);
-  bool Fits(const Key& key, uint64_t more) const;
+  bool Fits(const Key& key, int32_t sender, uint64_t more) const;
   void Announced(Received& received, const Header& header);
   std::string JudgeSegment(const Received& received, const Header& header, SegmentHeader& segment,
                            uint64_t& bytes) const;
