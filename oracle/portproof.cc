@@ -21,6 +21,7 @@
 #include "oracle/redact.h"
 #include "oracle/report.h"
 #include "oracle/rule_book.h"
+#include "oracle/suite/suite_command.h"
 
 namespace portproof {
 namespace {
@@ -275,6 +276,43 @@ void AddOutput(CLI::App& command, Shared& shared) {
       ->type_name("FILE");
 }
 
+int Test(const Shared& shared, const suite::SuiteOptions& options) {
+  return suite::TestCommand(options, [&](const std::string& report, int status) {
+    return WriteOut(report, shared.output, status);
+  });
+}
+
+void AddTest(CLI::App& test, Shared& shared, suite::SuiteOptions& options) {
+  AddOutput(test, shared);
+  test.add_option("--profile", options.profile,
+                  "Play all cases that apply to it in this profile; else each in its own");
+  test.add_option("--case", options.only, "Cases to play")->type_name("GLOB");
+  test.add_option("--skip", options.skip, "Cases not to play")->type_name("GLOB");
+  test.add_flag("--list", options.list, "List the cases, and the rules that have none");
+  test.add_option("--known-failures", options.known_failures,
+                  "Lines CASE  # reason; one of them that passes is an error")
+      ->type_name("FILE");
+  test.add_option("--seed", options.seed, "Of the random conversations")->capture_default_str();
+  test.add_option("--random", options.random, "How many random conversations")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  test.add_option("--jobs", options.jobs, "Testees at a time; they mostly wait")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  test.add_option("--timeout-ms", options.timeout_ms, "For an answer")
+      ->check(CLI::Range(10, 600000))
+      ->capture_default_str();
+  test.add_option("--keep-traces", options.keep_traces,
+                  "Write a trace of each case there, for check and dump")
+      ->type_name("DIR");
+  test.add_option("--format", options.format, "text, json or junit")
+      ->check(CLI::IsMember({"text", "json", "junit"}))
+      ->capture_default_str();
+  test.add_flag("--quiet", options.quiet, "Say only what is wrong");
+  test.add_option("TESTEE", options.testee, "The program to test, and its arguments, after --")
+      ->type_name("-- TESTEE [ARG...]");
+}
+
 void AddProfile(CLI::App& command, Shared& shared) {
   command
       .add_option("--profile", shared.profile,
@@ -365,6 +403,10 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   AddOutput(*rules, shared);
 
+  suite::SuiteOptions suite_options;
+  CLI::App* test = app.add_subcommand("test", "Run the live suite against a program");
+  AddTest(*test, shared, suite_options);
+
   std::string rule_id;
   CLI::App* explain =
       app.add_subcommand("explain", "Explain a rule, with a conforming and a breaking example");
@@ -391,6 +433,7 @@ int Main(int argc, char** argv) {
   if (check->parsed()) return Check(shared, check_arguments);
   if (dump->parsed()) return Dump(shared, dump_files);
   if (convert->parsed()) return Convert(shared, convert_in, convert_out, redact);
+  if (test->parsed()) return Test(shared, suite_options);
   if (explain->parsed()) return Explain(shared, rule_id);
   shared.format = rules_format;
   return Rules(shared);

@@ -1,0 +1,360 @@
+// Shared memory, both roles: SHM-1 ... SHM-11.
+#include <sys/mman.h>
+
+#include "absl/strings/str_cat.h"
+#include "oracle/suite/case.h"
+
+namespace portproof::suite {
+namespace {
+
+constexpr uint32_t kChunk = 16384;
+constexpr const char* kAnnouncing = "unit-1.18.0";
+
+SegmentHeader HeaderFor(Stage& stage, uint32_t id) {
+  const bool asked = stage.profile().queues;  // from 1.19 on a segment is the application's
+  return {.id = id,
+          .source_pid = getpid(),
+          .destination_pid = asked ? 0 : stage.hello().pid,
+          .sent_over = asked ? kSentOverAny : uint16_t{1}};
+}
+
+OwnSegment NewSegment(Stage& stage, uint32_t id, bool sealed = true) {
+  return OwnSegment(HeaderFor(stage, id), stage.profile().segment_layout, sealed);
+}
+
+Datagram Announcement(Stage& stage, const OwnSegment& segment) {
+  return Datagram(0).Type(stage.WireNumber(Type::kMmap)).Last().FdsOf({segment.fd()});
+}
+
+void Announce(Stage& stage, const OwnSegment& segment) {
+  stage.PostExpecting(Announcement(stage, segment), {});
+  stage.Settle();
+}
+
+Datagram Referring(uint32_t stream, const std::vector<Reference>& references) {
+  std::vector<uint8_t> payload;
+  EncodeReferences(references, std::nullopt, MachineByteOrder(), payload);
+  return Datagram(stream).Mmap().Payload(payload);
+}
+
+// The delivery of a message whose bytes are `bytes`.
+Expected DeliveryOf(Stage& stage, uint32_t stream, const std::vector<uint8_t>& bytes, Rule blame) {
+  return stage.Delivery(Datagram(stream).Payload(bytes), blame);
+}
+
+void Refuses(Stage& stage, const Datagram& datagram, Rule rule, Rule blame) {
+  stage.PostExpecting(datagram, {stage.Refusal(rule, blame)});
+  stage.Settle();
+}
+
+void NotAList(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  for (const size_t bytes : {0, 1, 11, 13, 23})
+    Refuses(stage, Datagram(5).Mmap().Bytes(bytes), Rule::kShm1, Rule::kShm1);
+}
+
+void TrackingBefore(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 1);
+  const std::vector<uint8_t> bytes = Pattern(4, 100);
+  segment.Fill(0, bytes);
+  const std::vector<Reference> references = {{0, 0, 100}};
+  std::vector<uint8_t> payload;
+  EncodeReferences(references, Tracking{1, 2}, MachineByteOrder(), payload);
+  stage.PostExpecting(Datagram(5).Mmap().Byte15(1).Payload(payload),
+                      {DeliveryOf(stage, 5, bytes, Rule::kShm1)});
+  stage.Settle();
+}
+
+void OutOfRange(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 640);
+  for (const Reference& reference :
+       {Reference{0, 0, 0}, Reference{0, 640, 1}, Reference{0, 639, kChunk + 1},
+        Reference{0, 0xffffffff, 1}, Reference{0, 1, 0xffffffff}, Reference{0, 0, 641 * kChunk}})
+    Refuses(stage, Referring(5, {reference}), Rule::kShm2, Rule::kShm2);
+}
+
+void FreeChunksReferred(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 1);
+  Refuses(stage, Referring(5, {{0, 0, kChunk + 1}}), Rule::kShm2, Rule::kShm2);
+}
+
+void Overlapping(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 4);
+  Refuses(stage, Referring(5, {{0, 0, 2 * kChunk}, {0, 1, 10}}), Rule::kShm2, Rule::kShm2);
+}
+
+void OverlappingWhatIsHeld(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 1);
+  segment.Fill(0, Pattern(1, 100));
+  stage.PostExpecting(Referring(6, {{0, 0, 100}}).Mf(), {});
+  Refuses(stage, Referring(5, {{0, 0, 50}}), Rule::kShm2, Rule::kShm2);
+  stage.Expect(segment.AllBusy(0, 1), Rule::kShm6, "an open message keeps its chunk", "freed");
+  stage.PostExpecting(Datagram(6).Nf(), {DeliveryOf(stage, 6, Pattern(1, 100), Rule::kShm2)});
+  stage.Settle();
+}
+
+void GoodOnesAreReleased(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 4);
+  Refuses(stage, Referring(5, {{0, 0, 10}, {0, 700, 10}, {0, 2, 10}}), Rule::kShm2, Rule::kShm2);
+  stage.Expect(segment.AllFree(0, 1) && segment.AllFree(2, 1), Rule::kShm2,
+               "the chunks of the valid references released", "still busy");
+  stage.Expect(segment.AllBusy(1, 1) && segment.AllBusy(3, 1), Rule::kShm6,
+               "no other chunk touched", "freed");
+}
+
+void FreedWhenDone(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 3);
+  const std::vector<uint8_t> bytes = Pattern(1, 2 * kChunk + 100);
+  segment.Fill(0, bytes);
+  stage.PostExpecting(Referring(5, {{0, 0, 2 * kChunk + 100}}),
+                      {DeliveryOf(stage, 5, bytes, Rule::kShm6)});
+  stage.Settle();
+  stage.Expect(segment.AllFree(0, 3), Rule::kShm6, "chunks freed when the handler is done",
+               "still busy");
+  // Ours again: whoever frees them a second time frees what is not his.
+  segment.Take(0, 3);
+  stage.Post(Datagram(5).Bytes(3));
+  stage.Settle();
+  stage.Expect(segment.AllBusy(0, 3), Rule::kShm6, "each chunk freed once", "freed again");
+  stage.Expect(stage.Stats().value("chunks_busy", 0) == 0, Rule::kShm6, "no chunk held",
+               stage.Stats().dump());
+}
+
+void RefusedFragmentsAreReleased(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 2);
+  Refuses(stage, Referring(5, {{0, 0, 10}}).Nf(), Rule::kFrg2, Rule::kFrg2);
+  stage.Expect(segment.AllFree(0, 1), Rule::kShm6, "the chunks of a refused fragment released",
+               "still busy");
+  stage.PostExpecting(Datagram(6).Bytes(3).Mf(), {});
+  Refuses(stage, Referring(6, {{0, 1, 10}}).Mf(), Rule::kFrg1, Rule::kFrg1);
+  stage.Expect(segment.AllFree(1, 1), Rule::kShm6, "the chunks of a duplicate start released",
+               "still busy");
+}
+
+void SharedAndPlainFragments(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0);
+  Announce(stage, segment);
+  segment.Take(0, 1);
+  segment.Fill(0, Pattern(2, 500));
+  std::vector<uint8_t> whole = Pattern(1, 10);
+  const std::vector<uint8_t> second = Pattern(2, 500);
+  const std::vector<uint8_t> third = Pattern(3, 7);
+  whole.insert(whole.end(), second.begin(), second.end());
+  whole.insert(whole.end(), third.begin(), third.end());
+  stage.PostExpecting(Datagram(5).Bytes(10, 1).Mf(), {});
+  stage.PostExpecting(Referring(5, {{0, 0, 500}}).Nf().Mf(), {});
+  stage.PostExpecting(Datagram(5).Bytes(7, 3).Nf(), {DeliveryOf(stage, 5, whole, Rule::kFrg4)});
+  stage.Settle();
+}
+
+void BadAnnouncements(Stage& stage) {
+  const SegmentLayout layout = stage.profile().segment_layout;
+  const OwnSegment shorter(HeaderFor(stage, 0), layout, true, 8192);
+  Refuses(stage, Announcement(stage, shorter), Rule::kShm8, Rule::kShm8);
+  SegmentHeader header = HeaderFor(stage, 0);
+  header.source_pid = getpid() + 1;
+  const OwnSegment foreign(header, layout);
+  if (layout != SegmentLayout::kSeed)
+    Refuses(stage, Announcement(stage, foreign), Rule::kShm8, Rule::kShm8);
+  header = HeaderFor(stage, 0xffffffff);
+  const OwnSegment far(header, layout);
+  Refuses(stage, Announcement(stage, far), Rule::kShm8, Rule::kShm8);
+  for (const OwnSegment* segment : {&shorter, &foreign, &far})
+    stage.Expect(stage.OpenCount(FileIdOf(segment->fd())) == 0, Rule::kShm8,
+                 "the announced descriptor closed", "still open");
+}
+
+void DuplicateAnnouncement(Stage& stage) {
+  OwnSegment first = NewSegment(stage, 0);
+  OwnSegment second = NewSegment(stage, 0);
+  Announce(stage, first);
+  Refuses(stage, Announcement(stage, second), Rule::kShm8, Rule::kShm8);
+  first.Take(0, 1);
+  first.Fill(0, Pattern(1, 100));
+  second.Take(0, 1);
+  second.Fill(0, Pattern(2, 100));
+  stage.PostExpecting(Referring(5, {{0, 0, 100}}),
+                      {DeliveryOf(stage, 5, Pattern(1, 100), Rule::kShm8)});
+  stage.Settle();
+}
+
+// With a guard or without one: a peer that shrinks its file kills nobody.
+void ShrunkSegment(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 0, false);
+  segment.Take(0, 640);
+  stage.PostExpecting(Announcement(stage, segment), {});
+  stage.RunOnce();
+  segment.Shrink();
+  stage.PostExpecting(Referring(5, {{0, 0, 100}, {0, 600, 100}}), {});
+  stage.RunOnce();
+  stage.RunOnce();
+}
+
+void UnknownSegmentIsRefused(Stage& stage) {
+  Expected refused = stage.Refusal(Rule::kShm10, Rule::kShm10);
+  refused.any_rule = true;  // SHM-2 speaks of it too
+  stage.PostExpecting(Referring(5, {{3, 0, 100}}), {refused});
+  stage.Settle();
+}
+
+void UnknownSegmentIsAskedFor(Stage& stage) {
+  OwnSegment segment = NewSegment(stage, 2);
+  segment.Take(0, 1);
+  segment.Fill(0, Pattern(1, 100));
+  stage.PostExpecting(Referring(5, {{2, 0, 100}}), {});
+  stage.Settle();
+  stage.Expect(stage.questions().size() == 1, Rule::kShm10, "one get_mmap",
+               absl::StrCat(stage.questions().size()));
+  const std::vector<uint8_t>& question = stage.questions().front().bytes;
+  stage.Expect(question.size() == kHeaderBytes + 4 &&
+                   Load<uint32_t>(question.data() + kHeaderBytes, MachineByteOrder()) == 2,
+               Rule::kShm10, "get_mmap with the id of the segment",
+               absl::StrCat(question.size(), " bytes"));
+  stage.PostExpecting(Announcement(stage, segment),
+                      {DeliveryOf(stage, 5, Pattern(1, 100), Rule::kShm10)});
+  stage.Settle();
+}
+
+Piece Shared(uint32_t bytes, uint64_t seed = 1, bool adjacent = false) {
+  return {.bytes = bytes, .seed = seed, .adjacent = adjacent, .shm = true};
+}
+
+void Send(Stage& stage, int64_t id, std::vector<Piece> chain) {
+  Message message;
+  message.id = id;
+  message.type = stage.plain_type();
+  message.stream = static_cast<uint32_t>(id);
+  message.chain = std::move(chain);
+  stage.Write(message);
+  stage.Settle();
+}
+
+// What was sent is freed by us, all else by the testee: then nothing is busy.
+void NothingBusy(Stage& stage) {
+  stage.peer_memory().ReleaseAll();
+  stage.Expect(stage.peer_memory().busy_chunks() == 0, Rule::kShm6,
+               "all chunks free when nothing is in flight",
+               absl::StrCat(stage.peer_memory().busy_chunks(), " busy"));
+}
+
+void SharedGoesByReference(Stage& stage) {
+  Send(stage, 1, {Shared(20000)});
+  Send(stage, 2, {Shared(13, 2), {.sync = true, .last = true}});
+  Send(stage, 3, {Shared(kChunk, 3), Shared(100, 4), Shared(3 * kChunk, 5)});
+  NothingBusy(stage);
+}
+
+void MixedGoesPlain(Stage& stage) {
+  Send(stage, 1, {Shared(20000), {.bytes = 5, .seed = 2}});
+  Send(stage, 2, {{.bytes = 5, .seed = 2}, Shared(20000)});
+  NothingBusy(stage);
+}
+
+void SmallGoesPlain(Stage& stage) {
+  Send(stage, 1, {Shared(100)});
+  Send(stage, 2, {Shared(12)});
+  Send(stage, 3, {Shared(1), Shared(11, 2)});
+  NothingBusy(stage);
+}
+
+void FlagPerDatagram(Stage& stage) {
+  Send(stage, 1, {Shared(100)});
+  Send(stage, 2, {{.bytes = 5, .seed = 2}});
+  std::vector<Piece> chain;
+  for (uint64_t i = 0; i < 79; ++i) chain.push_back(Shared(10, i));
+  chain.push_back(Shared(5, 100));
+  Send(stage, 3, chain);
+  NothingBusy(stage);
+}
+
+void LowestFirst(Stage& stage) {
+  Send(stage, 1, {Shared(100), Shared(kChunk + 1, 2), Shared(100, 3)});
+  const std::vector<Reference>& held = stage.peer_memory().held();
+  const bool right = held.size() == 3 && held[0].first_chunk == 0 &&
+                     held[1].first_chunk > held[0].first_chunk &&
+                     held[2].first_chunk > held[1].first_chunk + 1;
+  stage.Expect(right, Rule::kShm7, "chunk 0 first, then those behind it",
+               held.empty() ? "no references" : ToString(held.front()));
+  stage.peer_memory().ReleaseAll();
+  Send(stage, 2, {Shared(100, 4)});
+  stage.Expect(!held.empty() && held.front().first_chunk == 0, Rule::kShm7,
+               "the lowest free chunk again", held.empty() ? "none" : ToString(held.front()));
+  NothingBusy(stage);
+}
+
+void AdjacentFilledOnes(Stage& stage) {
+  Send(stage, 1, {Shared(kChunk), Shared(kChunk, 2, true), Shared(70, 3, true)});
+  NothingBusy(stage);
+}
+
+bool Announcing(const Profile& profile) { return !profile.queues; }
+bool Asking(const Profile& profile) { return profile.queues; }
+bool Tracks(const Profile& profile) { return profile.byte15 == Byte15::kTracking; }
+
+}  // namespace
+
+void AddMemoryCases(CaseList& cases) {
+  const std::vector<std::string> shm = {"shm"};
+  const std::vector<std::string> both = {"shm", "fragments"};
+  const auto receive = [&](const char* name, void (*play)(Stage&),
+                           const std::vector<Rule>& more = {}) -> Case& {
+    return Add(cases, name, play, more).Needs(both).FreeFiles();
+  };
+  receive("SHM-1/not-a-list-of-references", NotAList);
+  receive("SHM-1/tracking-before-the-references", TrackingBefore)
+      .Home(kAnnouncing)
+      .Applies(Tracks)
+      .Home("unit-1.13.0");
+  receive("SHM-2/out-of-range", OutOfRange);
+  receive("SHM-2/free-chunks", FreeChunksReferred);
+  receive("SHM-2/overlap-in-a-message", Overlapping);
+  receive("SHM-2/overlap-with-what-is-held", OverlappingWhatIsHeld, {Rule::kShm6});
+  receive("SHM-2/valid-references-are-released", GoodOnesAreReleased, {Rule::kShm6});
+  receive("SHM-6/freed-once-when-done", FreedWhenDone);
+  receive("SHM-6/old-freed-once-when-done", FreedWhenDone).Home("unit-0.2").Applies(Announcing);
+  receive("SHM-6/refused-fragments-are-released", RefusedFragmentsAreReleased);
+  receive("FRG-4/shared-and-plain-fragments", SharedAndPlainFragments);
+  receive("SHM-8/bad-announcements", BadAnnouncements);
+  receive("SHM-8/duplicate-announcement", DuplicateAnnouncement);
+  receive("SHM-8/a-shrunk-segment-kills-nobody", ShrunkSegment);
+  receive("SHM-10/an-unknown-segment-is-refused", UnknownSegmentIsRefused)
+      .Home(kAnnouncing)
+      .Applies(Announcing);
+  receive("SHM-10/an-unknown-segment-is-asked-for", UnknownSegmentIsAskedFor).Applies(Asking);
+  const auto send = [&](const char* name, void (*play)(Stage&),
+                        const std::vector<Rule>& more = {}) -> Case& {
+    return Add(cases, name, play, more)
+        .Role("sender")
+        .Needs(both)
+        .Home(kAnnouncing)
+        .Applies(Announcing)
+        .FreeFiles();
+  };
+  send("SHM-3/shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6});
+  send("SHM-3/mixed-goes-plain", MixedGoesPlain, {Rule::kShm6});
+  send("SHM-4/twelve-bytes-go-plain", SmallGoesPlain, {Rule::kShm6});
+  send("SHM-5/the-flag-is-of-a-datagram", FlagPerDatagram);
+  send("SHM-6/unsent-chunks-are-the-senders-to-free", MixedGoesPlain);
+  send("SHM-7/lowest-chunks-first", LowestFirst);
+  send("SHM-10/announced-before-it-is-used", SharedGoesByReference);
+  send("SHM-11/adjacent-filled-buffers", AdjacentFilledOnes);
+}
+
+}  // namespace portproof::suite

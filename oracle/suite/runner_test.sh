@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Whatever a testee does, the runner gives a verdict, and leaves nothing behind.
+# Usage: runner_test.sh PORTPROOF HOSTILE LIAR PYTHON
+set -uo pipefail
+portproof=$1
+hostile=$2
+liar=$3
+python=$4
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failed=1
+}
+
+# expect STATUS TEXT COMMAND...: the exit status, and a text in the output.
+expect() {
+  local wanted=$1 text=$2 status=0
+  shift 2
+  timeout 60 "$@" >"$work/out" 2>&1 || status=$?
+  [ "$status" -eq "$wanted" ] || { fail "exit status $status, not $wanted: $*"; tail -20 "$work/out" >&2; }
+  grep -qF -- "$text" "$work/out" || { fail "no '$text' in the output of: $*"; tail -20 "$work/out" >&2; }
+}
+
+one=(--random=0 '--case=RCV-3/*' --jobs=2)
+
+for how in crash-at-start exit-at-start; do
+  expect 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
+done
+expect 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" closed-at-start
+expect 1 'TIMEOUT  TESTEE/hello' "$portproof" test "${one[@]}" --timeout-ms=800 -- "$hostile" hang-at-start
+for how in flood-at-start garbage-at-start wrong-hello wrong-pid; do
+  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
+done
+for how in crash closes-stdout; do
+  expect 1 'CRASH  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+done
+expect 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" hang
+for how in flood huge-line garbage array wrong-events says-too-much floods-stderr closes-stderr \
+  forks leaves-a-child; do
+  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+done
+expect 1 'FAIL  TESTEE/quit-ends-it' "$portproof" test --random=0 --case='TESTEE/quit*' -- "$hostile" never-quits
+
+# Nothing of it lives on.
+if pgrep -f 'python3 [^ ]*hostile_testee' >/dev/null || pgrep -f '^sleep 600$' >/dev/null; then
+  fail "testees live on"
+fi
+
+# The command line.
+expect 2 'cannot run' "$portproof" test -- "$work/no-such-program"
+expect 2 'no testee' "$portproof" test
+expect 2 'no case selected' "$portproof" test --case='NO-1/*' -- "$liar"
+expect 2 'unknown profile' "$portproof" test --profile=unit-9x -- "$liar"
+expect 0 'FRG-1/duplicate-start-keeps-the-first  FRG-1' "$portproof" test --list
+expect 0 'Rules without a case' "$portproof" test --list
+expect 0 '1 PASS' "$portproof" test --case='FRG-2/orphans*' -- "$liar"
+expect 0 'UNSUPPORTED' "$portproof" test --case='SHM-1/not*' -- "$python"
+expect 1 'FRG-2: ' "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
+expect 1 "--case='FRG-2/orphans-are-refused' -- " "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
+
+# Known failures.
+echo 'FRG-2/orphans-are-refused  # it keeps them' >"$work/known"
+expect 0 'XFAIL' "$portproof" test --known-failures="$work/known" --case='FRG-2/orphans*' -- "$liar" orphan-kept
+expect 1 'XPASS' "$portproof" test --known-failures="$work/known" --case='FRG-2/orphans*' -- "$liar"
+echo 'FRG-2/no-such-case  # gone' >"$work/known"
+expect 2 'no such case' "$portproof" test --known-failures="$work/known" -- "$liar"
+echo 'nonsense' >"$work/known"
+expect 2 'expected CASE' "$portproof" test --known-failures="$work/known" -- "$liar"
+
+# Profiles: each old one in turn, all cases that apply.
+for profile in unit-0.2 unit-1.18.0 unit-1.25.0 unit-1.35.0; do
+  expect 0 'PASS' "$portproof" test --random=20 --profile=$profile -- "$liar"
+done
+
+# Formats.
+"$portproof" test --random=4 --format=junit -o "$work/report.xml" -- "$liar" orphan-kept
+python3 - "$work/report.xml" <<'PY' || fail "JUnit"
+import sys, xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot()
+cases = suite.findall("testcase")
+failures = [case for case in cases if case.find("failure") is not None]
+assert int(suite.get("tests")) == len(cases) > 100 and int(suite.get("failures")) == len(failures) > 0
+PY
+"$portproof" test --random=4 --format=json -o "$work/report.json" -- "$liar" orphan-kept
+python3 - "$work/report.json" <<'PY' || fail "JSON"
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["portproof"] == 1 and report["verdict"] == "fail" and report["testee"]["name"] == "liar"
+for case in report["cases"]:
+    assert set(case) >= {"case", "rules", "verdict", "ms", "detail", "rerun"}, case
+    assert case["detail"] == "" or case["verdict"] == "FAIL", case
+PY
+
+# Traces that check reads.
+"$portproof" test --random=4 --keep-traces="$work/traces" --case='FRG-*' -- "$liar" >/dev/null
+traces=0
+for trace in "$work"/traces/*.jsonl; do
+  status=0
+  "$portproof" check "$trace" >"$work/out" 2>&1 || status=$?
+  [ "$status" -le 1 ] || { fail "check refuses $trace"; cat "$work/out" >&2; }
+  traces=$((traces + 1))
+done
+[ "$traces" -gt 10 ] || fail "only $traces traces"
+
+# Random conversations find a lie, and are shrunk.
+for lie in orphan-kept no-mf-at-the-limit mark-not-kept never-rotates duplicate-replaces eight-runs; do
+  expect 1 'conversation, shrunk' "$portproof" test --random=200 --case='RANDOM/*' -- "$liar" $lie
+done
+# The same seed, the same conversations.
+for i in 1 2; do
+  "$portproof" test --seed=7 --random=200 --case='RANDOM/*' --format=json -- "$liar" never-rotates |
+    grep -o '"verdict":"[A-Z]*"' >"$work/verdicts.$i"
+done
+cmp -s "$work/verdicts.1" "$work/verdicts.2" || fail "a seed does not repeat"
+exit $failed

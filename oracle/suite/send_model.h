@@ -1,0 +1,150 @@
+// What a sender must put on the wire for the messages it was given, written from sections
+// 3 and 4 for obviousness: no code shared with protocol/.
+//   shapes    Message: a `send` command; Arrived: a datagram read from port B
+//   returns   Take: judges the next datagram, throws CaseEnd naming the rule it breaks.
+//             Completions that are due, in order
+//   holds     what was written and not yet seen whole
+//   rules     HDR-1 ... HDR-6, IOV-1 ... IOV-7, SND-5, SND-6, SND-8, CMP-1 ... CMP-5,
+//             FRG-1 ... FRG-3, SHM-3 ... SHM-5, SHM-11, FDS-1, FDS-2
+//   source    none
+#ifndef PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_
+#define PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "oracle/suite/link.h"
+#include "oracle/suite/session.h"
+#include "protocol/chunk.h"
+#include "protocol/header.h"
+#include "protocol/profile.h"
+
+namespace portproof::suite {
+
+struct Piece {
+  uint32_t bytes = 0;
+  uint64_t seed = 0;
+  bool sync = false;
+  bool last = false;
+  bool adjacent = false;
+  bool shm = false;
+};
+
+struct Message {
+  int64_t id = 0;
+  uint8_t type = 0;
+  uint32_t stream = 0;
+  uint16_t reply_port = 0;
+  bool last = false;
+  std::vector<Piece> chain = {};
+  uint32_t fds = 0;
+  bool close_fd = false;
+  bool batch = true;
+
+  Json Command() const;
+};
+
+class SendModel {
+ public:
+  struct Config {
+    const Profile* profile = nullptr;
+    uint32_t payload_bytes = 0;  // L
+    uint32_t share_bytes = 65536;
+    int32_t pid = 0;
+    // The bytes behind a reference; empty where it names nothing (SHM-2).
+    std::function<std::vector<uint8_t>(const Reference&)> content = {};
+  };
+  using Completion = std::pair<int64_t, std::optional<int64_t>>;
+
+  explicit SendModel(Config config) : config_(std::move(config)) {}
+
+  void Write(const Message& message, std::vector<FileId> fds);
+  void Take(const Arrived& arrived);
+  bool empty() const { return queue_.empty(); }
+  size_t size() const { return queue_.size(); }
+  std::string NextText() const;  // what is to come
+  bool IsBegun(int64_t id) const;
+  // Files that waiting messages still hold.
+  std::vector<FileId> WaitingFds() const;
+
+  // Everything written fails, in queue order (CMP-5).
+  void Fail();
+  // Judges the completions of one run against what was sent so far.
+  void Complete(const std::vector<SeenEvent>& seen);
+  void Forget() {
+    queue_.clear();
+    due_.clear();
+    done_.clear();
+    datagrams_ = 0;
+    pressed_ = false;
+  }
+  uint64_t datagrams() const { return datagrams_; }
+  // From now on what waits has met a full socket: who is passed over lost its place (SND-2).
+  void Pressed() { pressed_ = true; }
+  // Which rule it breaks that the next one never comes.
+  Rule LossRule() const;
+
+ private:
+  struct Item {
+    Message message;
+    std::vector<FileId> fds;
+    std::vector<uint8_t> bytes;  // of the chain, joined
+    std::vector<uint64_t> places;
+    size_t piece = 0;   // the first that is not wholly sent
+    uint32_t skip = 0;  // of it
+    size_t sent = 0;
+    bool begun = false;
+    bool shared = false;
+    bool marked = false;
+    uint64_t share = 0;
+  };
+  struct Next {
+    std::vector<uint8_t> payload;
+    std::vector<uint8_t> unmerged;  // what a sender that merges nothing would send
+    bool last = false;
+    bool more = false;
+    bool shared = false;
+    bool small = false;  // plain for SHM-4
+    size_t piece = 0;
+    uint32_t skip = 0;
+    bool marked = false;
+  };
+  struct Due {
+    Completion what;
+    bool ok = true;
+  };
+
+  static bool ChoosesShared(const Item& item);
+  Next Compose(const Item& item, bool merge) const;
+  Next ComposeNext(const Item& item) const;
+  size_t NextIndex() const;
+  const Item* Owner(const Header& header) const;
+  void JudgeHeader(const Arrived& arrived) const;
+  void JudgeOrder(const Header& header, const Item& item) const;
+  void JudgeFields(const Arrived& arrived, const Header& header, const Item& item,
+                   const Next& next) const;
+  void JudgePlain(std::span<const uint8_t> payload, bool more, const Item& item,
+                  const Next& next) const;
+  static Rule ModeRule(const Item& item, const Next& next);
+  void JudgeShared(std::span<const uint8_t> payload, const Item& item, const Next& next) const;
+  void JudgeFds(const Arrived& arrived, const Item& item) const;
+  void Commit(size_t index, const Next& next, size_t datagram_bytes);
+
+  Config config_;
+  std::deque<Item> queue_;
+  std::vector<Due> due_;
+  std::set<Completion> done_;
+  uint64_t datagrams_ = 0;
+  bool pressed_ = false;
+};
+
+}  // namespace portproof::suite
+
+#endif  // PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_

@@ -1,0 +1,245 @@
+#include "oracle/suite/session.h"
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace portproof::suite {
+namespace {
+
+constexpr int kEndedSoonMs = 500;
+
+std::string Shown(const std::string& line) {
+  constexpr size_t kShown = 300;
+  return line.size() <= kShown ? line : absl::StrCat(line.substr(0, kShown), "...");
+}
+
+[[noreturn]] void Broken(const std::string& expected, const std::string& seen) {
+  throw CaseEnd{Verdict::kFail, std::nullopt, expected, seen};
+}
+
+Json ParseObject(const std::string& line, const std::string& what) {
+  Json parsed = Json::parse(line, nullptr, false);
+  if (!parsed.is_object()) Broken(absl::StrCat(what, ": a line with a JSON object"), Shown(line));
+  return parsed;
+}
+
+// The value of a key, which must be there and of that type.
+template <typename Value>
+Value Get(const Json& object, const char* key) {
+  const auto it = object.find(key);
+  bool right = it != object.end();
+  if constexpr (std::is_same_v<Value, bool>) {
+    right = right && it->is_boolean();
+  } else if constexpr (std::is_integral_v<Value>) {
+    right = right && it->is_number_integer();
+  } else {
+    right = right && it->is_string();
+  }
+  if (!right) Broken(absl::StrCat("key \"", key, "\" with its value"), Shown(object.dump()));
+  return it->get<Value>();
+}
+
+std::set<std::string> Texts(const Json& object, const char* key) {
+  std::set<std::string> texts;
+  const auto it = object.find(key);
+  if (it == object.end()) return texts;
+  if (!it->is_array()) Broken(absl::StrCat("an array in \"", key, "\""), Shown(object.dump()));
+  for (const Json& text : *it) {
+    if (!text.is_string()) Broken(absl::StrCat("texts in \"", key, "\""), Shown(object.dump()));
+    texts.insert(text.get<std::string>());
+  }
+  return texts;
+}
+
+Limits ParseLimits(const Json& said) {
+  Limits limits;
+  const Json given = said.value("limits", Json::object());
+  if (!given.is_object()) Broken("an object in \"limits\"", Shown(said.dump()));
+  const std::vector<std::pair<const char*, uint64_t*>> fields = {
+      {"assemblies_per_sender", &limits.assemblies_per_sender},
+      {"assemblies_per_port", &limits.assemblies_per_port},
+      {"assembly_bytes", &limits.assembly_bytes},
+      {"total_bytes", &limits.total_bytes},
+      {"memory_bytes", &limits.memory_bytes},
+      {"queue_messages", &limits.queue_messages},
+      {"queue_bytes", &limits.queue_bytes},
+      {"queue_fds", &limits.queue_fds}};
+  for (const auto& [key, value] : given.items()) {
+    const auto field = std::find_if(fields.begin(), fields.end(),
+                                    [&key = key](const auto& f) { return key == f.first; });
+    if (field == fields.end() || !value.is_number_unsigned())
+      Broken("limits of TESTEE's hello, numbers each",
+             Shown(absl::StrCat(key, ": ", value.dump())));
+    *field->second = value.get<uint64_t>();
+  }
+  return limits;
+}
+
+SeenEvent ParseEvent(const Json& object) {
+  if (!object.is_object()) Broken("events that are objects", Shown(object.dump()));
+  SeenEvent event;
+  const std::string ev = Get<std::string>(object, "ev");
+  if (ev == "delivered") {
+    event.type = Get<int64_t>(object, "type");
+    event.stream = Get<int64_t>(object, "stream");
+    event.pid = Get<int64_t>(object, "pid");
+    event.reply_port = Get<int64_t>(object, "reply_port");
+    event.last = Get<bool>(object, "last");
+    event.bytes = Get<uint64_t>(object, "bytes");
+    event.crc = Get<std::string>(object, "crc32");
+    if (const auto fds = object.find("fds"); fds != object.end() && fds->is_array()) {
+      for (const Json& fd : *fds) event.fds.push_back(fd.is_string() ? fd.get<std::string>() : "?");
+    }
+  } else if (ev == "completed") {
+    event.kind = SeenEvent::Kind::kCompleted;
+    event.message = Get<int64_t>(object, "message");
+    const auto buffer = object.find("buffer");
+    if (buffer == object.end()) Broken("key \"buffer\"", Shown(object.dump()));
+    if (!buffer->is_null()) event.buffer = Get<int64_t>(object, "buffer");
+    event.ok = Get<bool>(object, "ok");
+  } else if (ev == "refused") {
+    event.kind = SeenEvent::Kind::kRefused;
+    if (object.contains("rule")) event.rule = Get<std::string>(object, "rule");
+  } else if (ev == "closed") {
+    event.kind = SeenEvent::Kind::kClosed;
+  } else {
+    Broken("an event delivered, completed, refused, closed or warning", Shown(object.dump()));
+  }
+  return event;
+}
+
+}  // namespace
+
+std::string ToString(const SeenEvent& event) {
+  switch (event.kind) {
+    case SeenEvent::Kind::kDelivered:
+      return absl::StrCat("delivered type ", event.type, " stream ", event.stream, " pid ",
+                          event.pid, " reply_port ", event.reply_port, event.last ? " last " : " ",
+                          event.bytes, " bytes crc32 ", event.crc, " fds [",
+                          absl::StrJoin(event.fds, " "), "]");
+    case SeenEvent::Kind::kCompleted:
+      return absl::StrCat("message ", event.message, " buffer ",
+                          event.buffer ? absl::StrCat(*event.buffer) : "none",
+                          event.ok ? " completed" : " failed");
+    case SeenEvent::Kind::kRefused:
+      return absl::StrCat("refused", event.rule.empty() ? "" : " by ", event.rule);
+    case SeenEvent::Kind::kClosed:
+      return "closed";
+  }
+  return "";
+}
+
+Session::Session(Process process, std::unique_ptr<Link> link, int timeout_ms)
+    : process_(std::move(process)),
+      link_(std::move(link)),
+      channel_(process_.in(), process_.out(), process_.err()),
+      timeout_ms_(timeout_ms) {}
+
+Session::~Session() = default;
+
+std::unique_ptr<Session> Session::Launch(const Program& program, int timeout_ms,
+                                         std::string* unrunnable) {
+  auto link = Link::Make();
+  if (!link.ok())
+    throw CaseEnd{Verdict::kSuiteError, std::nullopt, "two ports",
+                  std::string(link.status().message())};
+  const int fd3 = (*link)->testee_receives();
+  const int fd4 = (*link)->testee_sends();
+  auto process =
+      program.body ? Process::Fork(program.body, fd3, fd4) : Process::Start(program.argv, fd3, fd4);
+  if (!process.ok()) {
+    if (unrunnable != nullptr) *unrunnable = std::string(process.status().message());
+    throw CaseEnd{Verdict::kSuiteError, std::nullopt, "a running testee",
+                  std::string(process.status().message())};
+  }
+  std::unique_ptr<Session> session(new Session(*std::move(process), *std::move(link), timeout_ms));
+  session->ReadHello();
+  return session;
+}
+
+void Session::ReadHello() {
+  std::string line;
+  const Heard heard =
+      channel_.Ask("", Clock::now() + std::chrono::milliseconds(timeout_ms_), nullptr, line);
+  if (heard != Heard::kLine) Silent(heard, "its hello");
+  Json said = ParseObject(line, "hello");
+  if (said.value("hello", Json()) != 1) Broken("a hello of version 1", Shown(line));
+  hello_.name = Get<std::string>(said, "name");
+  hello_.pid = Get<int32_t>(said, "pid");
+  if (hello_.pid <= 0 || kill(hello_.pid, 0) != 0)
+    Broken("the pid of a running process in the hello", Shown(line));
+  hello_.roles = Texts(said, "roles");
+  hello_.features = Texts(said, "features");
+  hello_.profiles = Texts(said, "profiles");
+  if (hello_.roles.empty()) Broken("roles in the hello", Shown(line));
+  hello_.limits = ParseLimits(said);
+  hello_.said = std::move(said);
+  link_->set_testee_pid(hello_.pid);
+}
+
+void Session::Silent(Heard heard, const std::string& command) {
+  const std::string expected = absl::StrCat("an answer to ", Shown(command));
+  std::string seen;
+  Verdict verdict = Verdict::kCrash;
+  switch (heard) {
+    case Heard::kTimeout:
+      verdict = Verdict::kTimeout;
+      seen = "none in time";
+      break;
+    case Heard::kTooLong:
+      verdict = Verdict::kFail;
+      seen = absl::StrCat("a line of more than ", kLineBytesMax >> 20, " MiB");
+      break;
+    case Heard::kUnasked:
+      verdict = Verdict::kFail;
+      seen = "output that nobody asked for";
+      break;
+    case Heard::kClosed:
+    case Heard::kLine:
+      seen = process_.Ended(kEndedSoonMs) ? absl::StrCat("the testee ended: ", process_.ExitText())
+                                          : "it closed its standard output and lives on";
+      break;
+  }
+  channel_.ReadErrors();
+  throw CaseEnd{verdict, std::nullopt, expected, seen};
+}
+
+Json Session::AskLine(const std::string& line, int extra_ms) {
+  std::string answer;
+  const Heard heard = channel_.Ask(
+      line, Clock::now() + std::chrono::milliseconds(timeout_ms_ + extra_ms), link_.get(), answer);
+  if (heard != Heard::kLine) Silent(heard, line);
+  return ParseObject(answer, "an answer");
+}
+
+Json Session::Ask(const Json& command, int extra_ms) { return AskLine(command.dump(), extra_ms); }
+
+std::vector<SeenEvent> Session::Run(int idle_ms, int deadline_ms) {
+  const Json answer =
+      Ask({{"cmd", "run"}, {"idle_ms", idle_ms}, {"deadline_ms", deadline_ms}}, deadline_ms);
+  const auto events = answer.find("events");
+  if (events == answer.end() || !events->is_array())
+    Broken("{\"events\":[...]} in answer to run", Shown(answer.dump()));
+  std::vector<SeenEvent> seen;
+  for (const Json& event : *events) {
+    if (event.is_object() && event.value("ev", "") == "warning") continue;
+    seen.push_back(ParseEvent(event));
+  }
+  return seen;
+}
+
+bool Session::Quit(bool by_end_of_file, int wait_ms) {
+  if (!by_end_of_file) {
+    std::string answer;
+    channel_.Ask("{\"cmd\":\"quit\"}", Clock::now() + std::chrono::milliseconds(wait_ms), nullptr,
+                 answer);
+  }
+  process_.CloseIn();
+  return process_.Ended(wait_ms) && process_.exited_with(0);
+}
+
+}  // namespace portproof::suite

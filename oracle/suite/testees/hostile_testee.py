@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""A testee that misbehaves as its argument says, for the tests of the runner."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+
+def say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def hello(**more):
+    line = {"hello": 1, "name": "hostile", "version": "1", "pid": os.getpid(),
+            "roles": ["receiver"], "features": [], "profiles": ["unit-1.35.0"]}
+    line.update(more)
+    say(json.dumps(line))
+
+
+def flood(text):
+    while True:
+        os.write(1, text)
+
+
+def fork_many():
+    for _ in range(20):
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(600)
+            os._exit(0)
+
+
+def before_hello(how):
+    if how == "crash-at-start":
+        os.abort()
+    if how == "hang-at-start":
+        time.sleep(600)
+    if how == "flood-at-start":
+        flood(b"x" * 65536)
+    if how == "garbage-at-start":
+        say("good morning")
+    if how == "wrong-hello":
+        say(json.dumps({"hello": 2, "name": "hostile"}))
+    if how == "wrong-pid":
+        hello(pid=1 << 22)
+    if how == "closed-at-start":
+        os.close(1)
+        time.sleep(600)
+    if how == "exit-at-start":
+        sys.exit(0)
+
+
+def on_run(how):
+    if how == "crash":
+        os.abort()
+    if how == "hang":
+        time.sleep(600)
+    if how == "flood":
+        flood(b"{}\n" * 10000)
+    if how == "huge-line":
+        flood(b"x" * 65536)
+    if how == "garbage":
+        return "!!"
+    if how == "array":
+        return "[]"
+    if how == "wrong-events":
+        return json.dumps({"events": [{"ev": "delivered"}]})
+    if how == "closes-stdout":
+        os.close(1)
+        time.sleep(600)
+    if how == "closes-stderr":
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+    if how == "floods-stderr":
+        sys.stderr.write("x" * 1000000)
+        sys.stderr.flush()
+    if how == "forks":
+        fork_many()
+    if how == "leaves-a-child":
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+    if how == "says-too-much":
+        return json.dumps({"events": []}) + "\n" + json.dumps({"events": []})
+    return json.dumps({"events": []})
+
+
+def main():
+    how = sys.argv[1]
+    before_hello(how)
+    hello()
+    for line in sys.stdin:
+        command = json.loads(line).get("cmd")
+        if command == "start":
+            say(json.dumps({"ok": True, "max_size": 16384, "types": ["data"]}))
+        elif command == "run":
+            say(on_run(how))
+        elif command in ("keep", "reset"):
+            say(json.dumps({"ok": True}))
+        elif command == "stats":
+            say(json.dumps({"open_assemblies": 0}))
+        elif command == "quit" and how != "never-quits":
+            break
+        else:
+            say(json.dumps({"unsupported": True}))
+    if how == "never-quits":
+        time.sleep(600)
+
+
+main()
