@@ -126,7 +126,6 @@ struct Ratios {
   void Print(const char* name, size_t bytes) const {
     std::printf("%-24s %9zu bytes  raw %9.0f ns  ours %9.0f ns  CPU x %.3f  rate x %.3f\n", name,
                 bytes, Median(raw_cpu), Median(our_cpu), Median(cpu), Median(rate));
-    std::fflush(stdout);
   }
 };
 
@@ -482,7 +481,7 @@ double CopyAndRead(size_t bytes, uint64_t count) {
 void Shared() {
   std::printf("shared memory: above a raw datagram of 28 bytes; and beside a copy and a read\n");
   for (const size_t bytes : {size_t{64} << 10, size_t{1} << 20, size_t{10} << 20}) {
-    const uint64_t count = std::max<uint64_t>(40, (size_t{512} << 20) / bytes / 8);
+    const uint64_t count = std::max<uint64_t>(12, (size_t{256} << 20) / bytes / 8);
     std::vector<double> above;
     std::vector<double> ratio;
     for (int i = 0; i < kPairs; ++i) {
