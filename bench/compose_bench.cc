@@ -29,7 +29,7 @@ std::vector<Buffer> Chain(int64_t count, bool adjacent) {
 
 void Sum(benchmark::State& state) {
   const std::vector<Buffer> chain = Chain(state.range(0), true);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(chain.data());
     uint64_t bytes = 0;
     for (const Buffer& buffer : chain) {
@@ -44,7 +44,7 @@ void Sum(benchmark::State& state) {
 void ComposeAll(benchmark::State& state, bool adjacent, ComposeLimits limits) {
   const std::vector<Buffer> chain = Chain(state.range(0), adjacent);
   std::vector<ByteRun> runs(limits.runs);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(chain.data());
     ChainCursor from;
     Composed composed;
@@ -71,6 +71,14 @@ void Rounds(benchmark::internal::Benchmark* bench) {
 
 constexpr ComposeLimits kOpen{1u << 30, 512};
 constexpr ComposeLimits kReal{16368, kPlainRunsMax};
+
+BENCHMARK(Sum)->Name("sum")->Apply(Rounds);
+BENCHMARK_CAPTURE(ComposeAll, adjacent, true, kOpen)->Name("adjacent")->Apply(Rounds);
+BENCHMARK_CAPTURE(ComposeAll, separate, false, kOpen)->Name("separate")->Apply(Rounds);
+BENCHMARK_CAPTURE(ComposeAll, adjacent_limits, true, kReal)->Name("adjacent_limits")->Apply(Rounds);
+BENCHMARK_CAPTURE(ComposeAll, separate_limits, false, kReal)
+    ->Name("separate_limits")
+    ->Apply(Rounds);
 
 // Reports nanoseconds per buffer, from the time of one iteration over the chain.
 class PerBuffer : public benchmark::ConsoleReporter {
@@ -99,17 +107,8 @@ class PerBuffer : public benchmark::ConsoleReporter {
 }  // namespace portproof
 
 int main(int argc, char** argv) {
-  using namespace portproof;
-  const auto add = [](const char* name, bool adjacent, ComposeLimits limits) {
-    benchmark::RegisterBenchmark(name, ComposeAll, adjacent, limits)->Apply(Rounds);
-  };
-  benchmark::RegisterBenchmark("sum", Sum)->Apply(Rounds);
-  add("adjacent", true, kOpen);
-  add("separate", false, kOpen);
-  add("adjacent_limits", true, kReal);
-  add("separate_limits", false, kReal);
   benchmark::Initialize(&argc, argv);
-  PerBuffer reporter;
+  portproof::PerBuffer reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
   return 0;
 }

@@ -6,23 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
+#include "props/allocation_count.h"
 #include "protocol/send_queue.h"
-
-namespace {
-uint64_t allocation_count = 0;
-}  // namespace
-
-void* operator new(size_t bytes) {
-  ++allocation_count;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace portproof {
 namespace {
@@ -64,9 +51,9 @@ void Report(const char* name, uint64_t depth, uint32_t bytes) {
   Load load;
   load.Run(10 * depth, depth, bytes);  // into the steady state
   std::vector<double> rounds;
-  const uint64_t allocations_before = allocation_count;
+  const uint64_t allocations_before = AllocationCount();
   rounds.reserve(kRounds);
-  const uint64_t allocations_own = allocation_count - allocations_before;
+  const uint64_t allocations_own = AllocationCount() - allocations_before;
   load.completed = 0;
   for (int round = 0; round < kRounds; ++round) {
     const auto begin = std::chrono::steady_clock::now();
@@ -74,7 +61,7 @@ void Report(const char* name, uint64_t depth, uint32_t bytes) {
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
     rounds.push_back(took.count() / static_cast<double>(kMessages));
   }
-  const uint64_t allocations = allocation_count - allocations_before - allocations_own;
+  const uint64_t allocations = AllocationCount() - allocations_before - allocations_own;
   std::sort(rounds.begin(), rounds.end());
   std::printf("%-22s %8.1f ns  median %6.1f ns  %llu allocations  %llu completions\n", name,
               rounds[kRounds / 4], rounds[kRounds / 2],

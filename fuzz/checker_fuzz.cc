@@ -30,7 +30,7 @@ void Decode(const uint8_t* bytes, OwnEvent& made) {
   event = Event();
   event.kind = static_cast<EventKind>(bytes[0] % 9);
   event.port = kPorts[bytes[1] % 3];
-  event.time_us = bytes[2] == 255 ? kNoTime : bytes[2] * 5000;
+  event.time_us = bytes[2] == 255 ? kNoTime : int64_t{bytes[2]} * 5000;
   event.pid = bytes[3] % 8 == 7 ? kNoPid : 100 + bytes[3] % 3;
   event.tid = event.pid == kNoPid ? kNoPid : event.pid + (bytes[3] >> 6) % 2;
   event.killed = (bytes[4] & 1) != 0 && event.kind == EventKind::kSend;

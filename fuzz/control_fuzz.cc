@@ -30,6 +30,9 @@ std::string_view Expected(const Received& got, const Header& header, const Intak
                                                : "";
 }
 
+// -128 to 127
+int32_t SmallPid(uint8_t byte) { return byte < 128 ? byte : byte - 256; }
+
 void CheckRecord(const uint8_t* record) {
   const Profile& profile = Profiles()[record[0] % Profiles().size()];
   const Intake receiver = {&profile, kMax, HandledTypes::All().Without(record[1] % 64)};
@@ -38,12 +41,12 @@ void CheckRecord(const uint8_t* record) {
   got.rights_messages = record[3] % 3;
   got.truncated = (record[4] & 1) != 0;
   got.control_truncated = (record[4] & 2) != 0;
-  got.credentials_pid = static_cast<int8_t>(record[5]);
+  got.credentials_pid = SmallPid(record[5]);
   got.bytes = record[6] % (kMax + 18);
   Header header;
   header.nf = (record[4] & 4) != 0;
   header.type = record[7];
-  header.pid = static_cast<int8_t>(record[8]);
+  header.pid = SmallPid(record[8]);
   const bool has_header = got.bytes >= kHeaderBytes;
   const Admission admission =
       Admit(got, has_header ? std::optional(header) : std::nullopt, receiver);

@@ -9,9 +9,8 @@
 #include <optional>
 #include <span>
 
-#include "props/core_receiver.h"
 #include "props/receiver_action.h"
-#include "props/reference_model.h"
+#include "props/receiver_pair.h"
 
 using namespace portproof;
 
@@ -43,18 +42,13 @@ Port TinyPort(const Profile& profile) {
   return port;
 }
 
-struct Receivers {
-  CoreReceiver core;
-  ReferenceModel model;
-};
-
 // Kept for the next input: each input ends with closing, which leaves nothing.
-Receivers& ReceiversOf(const Profile& profile, const Port& port) {
-  static std::array<std::optional<Receivers>, 32> of_profile;
-  std::optional<Receivers>& receivers =
+ReceiverPair& PairOf(const Profile& profile, const Port& port) {
+  static std::array<std::optional<ReceiverPair>, 32> of_profile;
+  std::optional<ReceiverPair>& pair =
       of_profile.at(static_cast<size_t>(&profile - Profiles().data()));
-  if (!receivers) receivers = Receivers{CoreReceiver(profile, port), ReferenceModel(port)};
-  return *receivers;
+  if (!pair) pair.emplace(profile, port);
+  return *pair;
 }
 
 }  // namespace
@@ -64,36 +58,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Profile& profile = Profiles()[data[0] % Profiles().size()];
   const Port port = TinyPort(profile);
   const uint64_t memory_max = MemoryBytesMax({2, 3, 100, 150});
-  auto& [core, model] = ReceiversOf(profile, port);
-  static Outcome of_core;  // cleared for each event
-  static Outcome of_model;
+  ReceiverPair& pair = PairOf(profile, port);
   static ReceiverAction action;
   FdCensus census;
   for (ReceiverActionReader reader(std::span(data + 1, size - 1), port); reader.Next(action);) {
-    switch (action.kind) {
-      case ReceiverAction::Kind::kDatagram:
-        census.Came(action.wire);
-        core.Receive(action.wire, of_core);
-        model.Receive(action.wire, of_model);
-        break;
-      case ReceiverAction::Kind::kSenderDies:
-        core.SenderDied(action.sender, of_core);
-        model.SenderDied(action.sender, of_model);
-        break;
-      case ReceiverAction::Kind::kClose:
-        core.Close(of_core);
-        model.Close(of_model);
-        break;
-    }
-    census.Ended(of_core);
-    if (!SameOutcome(of_core, of_model)) std::abort();
-    if (core.state().open() != model.open() || core.state().budget().bytes() != model.bytes())
-      std::abort();
-    if (core.MemoryBytes() > memory_max) std::abort();  // FRG-8
+    if (action.kind == ReceiverAction::Kind::kDatagram) census.Came(action.wire);
+    if (!pair.Perform(action)) std::abort();
+    census.Ended(pair.of_core());
+    if (pair.core().MemoryBytes() > memory_max) std::abort();  // FRG-8
   }
-  core.Close(of_core);
-  model.Close(of_model);
-  census.Ended(of_core);
-  if (!census.Closed() || core.state().budget().bytes() != 0) std::abort();  // FRG-9, FDS-5
+  if (!pair.Close()) std::abort();
+  census.Ended(pair.of_core());
+  if (!census.Closed() || pair.core().state().budget().bytes() != 0) std::abort();  // FRG-9, FDS-5
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "oracle/testing.h"
 
 namespace portproof {
@@ -76,8 +77,8 @@ TEST(CheckerTest, Shm2NotWhereTheAnnouncementMayHaveBeenToThisReceiver) {
   // Only its receipt is recorded; or its port ended before anybody read it.
   for (const std::string& announced :
        {Recv(announcement, ",\"fds\":1"), Send(announcement, ",\"fds\":1")}) {
-    EXPECT_EQ(BrokenIn(announced + "{\"ev\":\"close\",\"port\":\"p\"}\n" + kOpen + reference),
-              Rules());
+    const std::string closed = "{\"ev\":\"close\",\"port\":\"p\"}\n";
+    EXPECT_EQ(BrokenIn(absl::StrCat(announced, closed, kOpen, reference)), Rules());
   }
 }
 
@@ -92,7 +93,7 @@ TEST(CheckerTest, Frg5StaysExplainedByAnEndThatLostItsNf) {
 TEST(CheckerTest, Soc3OfEveryByteThatIsReceivedOtherwise) {
   for (size_t payload = 1; payload <= 50; ++payload) {
     DatagramText sent;
-    for (size_t i = 0; i < payload; ++i) sent.payload += "0" + std::to_string(i % 4);
+    for (size_t i = 0; i < payload; ++i) absl::StrAppend(&sent.payload, "0", i % 4);
     for (size_t at = 0; at < sent.payload.size(); ++at) {
       DatagramText received = sent;
       received.payload[at] = received.payload[at] == '7' ? '6' : '7';

@@ -5,29 +5,21 @@
 //   returns   Read: events to the sink, then OK, or why nothing could be read.
 //             A line that cannot be read is logged, told to the sink (kDamage), and
 //             costs nothing but itself
-//   holds     per live thread and per socket a few words; sends whose call has not
-//             returned yet, and what follows them, up to kHeldItems and kHeldBytes
+//   holds     see strace_events.h
 //   rules     the recorder's facts: order by entry, a receive by its return
 //   source    strace 4.x to 6.x
 #ifndef PORTPROOF_ORACLE_STRACE_READER_H_
 #define PORTPROOF_ORACLE_STRACE_READER_H_
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "oracle/line_source.h"
 #include "oracle/read_log.h"
+#include "oracle/strace_file.h"
 #include "oracle/trace.h"
 
 namespace portproof {
-
-struct StraceFile {
-  std::string name;
-  std::unique_ptr<LineSource> lines;
-  int32_t tid = kNoPid;  // of a -ff file; kNoPid where each line names its thread
-};
 
 absl::Status ReadStrace(std::vector<StraceFile> files, EventSink& sink, ReadLog& log);
 

@@ -4,7 +4,7 @@
 //   returns   SplitLine: the parts, as views into the line; kind kBad if it is none.
 //             The Parse functions move the cursor behind what they read and
 //             return false, cursor anywhere, where the text is something else
-//   holds     views into the line; MessageText reuses its buffers
+//   holds     views into the line
 //   rules     none: this is the recorder's language
 //   source    strace 4.x to 6.x, options -f -ff -t -tt -ttt -y -yy -x -xx -s -T -o
 #ifndef PORTPROOF_ORACLE_STRACE_TEXT_H_
@@ -55,22 +55,6 @@ struct FdText {
   std::string_view description;  // what stands between < and >, for other files
 };
 bool ParseFd(Cursor& cursor, FdText& fd);
-
-// The struct msghdr of sendmsg and recvmsg.
-struct MessageText {
-  ByteBuffer bytes;  // the iovecs joined, as far as known
-  bool cut = false;  // the recorder cut a string: bytes end there
-  uint32_t iov = 0;
-  uint32_t rights = 0;
-  uint32_t fds = 0;
-  int32_t cred_pid = kNoPid;
-  std::string_view first_fd;  // description of the first descriptor passed
-  int64_t first_fd_number = -1;
-  bool truncated = false;
-  bool ctrl_truncated = false;
-  void Clear();
-};
-bool ParseMessage(Cursor& cursor, MessageText& message);
 
 // Appends the bytes of a string, quotes included, in any of strace's notations; cut
 // becomes true where `...` says that the string was longer.

@@ -53,7 +53,7 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   bool replaced = false;
   if (entry != nullptr) {
     const uintptr_t bytes = page_bytes.load(std::memory_order_relaxed);
-    void* const page = reinterpret_cast<void*>(address / bytes * bytes);
+    void* const page = static_cast<char*>(info->si_addr) - address % bytes;
     replaced = ::mmap(page, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
                       -1, 0) == page;
     entry->poisoned.store(true, std::memory_order_release);

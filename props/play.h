@@ -71,7 +71,9 @@ class Play {
   const std::set<std::string>& reached() const { return reached_; }
   const SenderLaws& laws(uint8_t sender) const { return senders_[sender].laws; }
   // Tells of each thing that happens, for a reader.
-  void set_narrator(std::function<void(const std::string&)> narrator) { narrator_ = narrator; }
+  void set_narrator(std::function<void(const std::string&)> narrator) {
+    narrator_ = std::move(narrator);
+  }
 
  private:
   struct Sender {

@@ -11,6 +11,7 @@
 #include "props/core_receiver.h"
 #include "props/floors.h"
 #include "props/receiver_action.h"
+#include "props/receiver_pair.h"
 #include "props/reference_model.h"
 #include "props/wire.h"
 
@@ -73,37 +74,18 @@ TEST(ReassemblyProp, AnyConversationWhateverIsHandledAsTheNaiveModelSays) {
     Port port = TinyLimits(PortOf(profile));
     port.takes_fragments = *rc::gen::weightedElement<bool>({{4, true}, {1, false}});
     const std::vector<uint8_t> bytes = AnyConversation();
-    CoreReceiver core(profile, port);
-    ReferenceModel model(port);
-    Outcome of_core;
-    Outcome of_model;
+    ReceiverPair pair(profile, port);
     FdCensus census;
     ReceiverAction action;
     for (ReceiverActionReader reader(bytes, port); reader.Next(action);) {
-      const size_t open_before = core.state().open();
-      switch (action.kind) {
-        case ReceiverAction::Kind::kDatagram:
-          census.Came(action.wire);
-          core.Receive(action.wire, of_core);
-          model.Receive(action.wire, of_model);
-          break;
-        case ReceiverAction::Kind::kSenderDies:
-          core.SenderDied(action.sender, of_core);
-          model.SenderDied(action.sender, of_model);
-          break;
-        case ReceiverAction::Kind::kClose:
-          core.Close(of_core);
-          model.Close(of_model);
-          break;
-      }
-      RC_ASSERT(SameOutcome(of_core, of_model));
-      RC_ASSERT(core.state().open() == model.open());
-      RC_ASSERT(core.state().budget().bytes() == model.bytes());
-      census.Ended(of_core);
-      Classify(of_core, open_before, floors);
+      const size_t open_before = pair.core().state().open();
+      if (action.kind == ReceiverAction::Kind::kDatagram) census.Came(action.wire);
+      RC_ASSERT(pair.Perform(action));
+      census.Ended(pair.of_core());
+      Classify(pair.of_core(), open_before, floors);
     }
-    core.Close(of_core);
-    census.Ended(of_core);
+    RC_ASSERT(pair.Close());
+    census.Ended(pair.of_core());
     RC_ASSERT(census.came() == census.ended());
   }));
   floors.Expect({"refused FRG-1",   "refused FRG-2",      "refused FRG-3",        "refused FRG-8",

@@ -83,6 +83,8 @@ static_assert(std::size(kTypes126) == 30 && std::size(kTypes128) == 31 &&
 
 struct Release {
   uint32_t major, minor, patch;
+  // The check takes the 0 that "<" compares its result with for a pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend auto operator<=>(const Release&, const Release&) = default;
 };
 

@@ -235,7 +235,8 @@ void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions) {
 //     for 13 bytes; two buffers in a row hold more than a slab of the smallest.
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits) {
   constexpr uint64_t kAssemblyBytes = 4 * sizeof(Reassembly::Entry) + 4 * sizeof(Budget::Sender) +
-                                      2 * sizeof(uint32_t) + kSlabBytesMin + 2 * kChainEntryBytes;
+                                      2 * sizeof(uint32_t) + kSlabBytesMin +
+                                      uint64_t{2} * kChainEntryBytes;
   return 1024 + kAssemblyBytes * limits.open + 8 * limits.bytes;
 }
 

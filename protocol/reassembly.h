@@ -32,6 +32,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -221,6 +222,7 @@ uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
 
 std::string ToString(const Reassembly& state);
 std::string ToString(const ReassemblyEvent& event);
+std::string_view Name(Action::Kind kind);  // "deliver"
 std::string ToString(const Action& action);
 std::string ToString(const Actions& actions);
 

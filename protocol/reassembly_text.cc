@@ -11,24 +11,6 @@ namespace {
 
 absl::string_view Text(std::string_view text) { return {text.data(), text.size()}; }
 
-absl::string_view NameOf(Action::Kind kind) {
-  switch (kind) {
-    case Action::Kind::kDeliver:
-      return "deliver";
-    case Action::Kind::kOpen:
-      return "open";
-    case Action::Kind::kAppend:
-      return "append";
-    case Action::Kind::kFinish:
-      return "finish";
-    case Action::Kind::kRefuse:
-      return "refuse";
-    case Action::Kind::kDiscard:
-      return "discard";
-  }
-  return "";
-}
-
 std::string NameOf(Storage storage, uint32_t slab_bytes) {
   switch (storage) {
     case Storage::kNone:
@@ -68,10 +50,28 @@ struct EventText {
 
 }  // namespace
 
+std::string_view Name(Action::Kind kind) {
+  switch (kind) {
+    case Action::Kind::kDeliver:
+      return "deliver";
+    case Action::Kind::kOpen:
+      return "open";
+    case Action::Kind::kAppend:
+      return "append";
+    case Action::Kind::kFinish:
+      return "finish";
+    case Action::Kind::kRefuse:
+      return "refuse";
+    case Action::Kind::kDiscard:
+      return "discard";
+  }
+  return "";
+}
+
 std::string ToString(const ReassemblyEvent& event) { return std::visit(EventText(), event); }
 
 std::string ToString(const Action& action) {
-  std::string text(NameOf(action.kind));
+  std::string text(Name(action.kind));
   if (HasSlot(action.kind)) absl::StrAppend(&text, " slot ", action.slot);
   if (action.rule) absl::StrAppend(&text, " ", Text(Id(*action.rule)));
   if (HasSlot(action.kind) && action.kind != Action::Kind::kDiscard) {

@@ -60,24 +60,6 @@ ReassemblyEvent ReadEvent(VectorObject& step) {
   return Closed{};
 }
 
-std::string NameOf(Action::Kind kind) {
-  switch (kind) {
-    case Action::Kind::kDeliver:
-      return "deliver";
-    case Action::Kind::kOpen:
-      return "open";
-    case Action::Kind::kAppend:
-      return "append";
-    case Action::Kind::kFinish:
-      return "finish";
-    case Action::Kind::kRefuse:
-      return "refuse";
-    case Action::Kind::kDiscard:
-      return "discard";
-  }
-  return "";
-}
-
 // The header of a message: what the vector gives, else what the event had.
 void CheckMessage(const Action& action, VectorObject& expected, const Datagram& datagram) {
   Header header = datagram.header;
@@ -94,7 +76,7 @@ void CheckMessage(const Action& action, VectorObject& expected, const Datagram& 
 }
 
 void CheckAction(const Action& action, VectorObject& expected, const ReassemblyEvent& event) {
-  EXPECT_EQ(NameOf(action.kind), expected.Text("do")) << expected.place();
+  EXPECT_EQ(Name(action.kind), expected.Text("do")) << expected.place();
   ASSERT_EQ(action.rule.has_value(), expected.Has("rule"))
       << expected.place() << ": " << ToString(action);
   if (action.rule) {

@@ -2,23 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
+#include "props/allocation_count.h"
 #include "protocol/send_queue.h"
-
-namespace {
-uint64_t allocation_count = 0;
-}  // namespace
-
-void* operator new(size_t bytes) {
-  ++allocation_count;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace portproof {
 namespace {
@@ -43,15 +30,15 @@ TEST(SendQueueTest, TheSteadyStateAllocatesNothing) {
     }
   };
   for (int i = 0; i < 3; ++i) round();
-  const uint64_t before = allocation_count;
+  const uint64_t before = AllocationCount();
   for (int i = 0; i < 10; ++i) round();
-  EXPECT_EQ(allocation_count, before);
+  EXPECT_EQ(AllocationCount(), before);
 }
 
 TEST(SendQueueTest, AnIdleQueueHoldsNothing) {
-  const uint64_t before = allocation_count;
+  const uint64_t before = AllocationCount();
   SendQueue queue({.payload_bytes = kLimit});
-  EXPECT_EQ(allocation_count, before);
+  EXPECT_EQ(AllocationCount(), before);
   EXPECT_LE(sizeof(SendQueue), 512u);
 }
 
