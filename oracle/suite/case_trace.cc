@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "oracle/dump.h"
-#include "oracle/jsonl.h"
+#include "oracle/jsonl_writer.h"
 #include "protocol/bytes.h"
 
 namespace portproof::suite {

@@ -22,6 +22,7 @@ using conversation::Shape;
 constexpr int kOfOneSetup = 8;
 constexpr int kRuns = 6;  // every so many has small buffers
 constexpr size_t kActions = 24;
+constexpr uint16_t kReply = 0x0102;
 constexpr int kBufferUnit = 2304;  // the least a socket takes, before the kernel doubles it
 constexpr int kUsualBuffer = 106496;
 
@@ -30,7 +31,7 @@ uint8_t TypeFor(Stage& stage, uint8_t number) {
   return number % 2 == 1 && other ? *other : stage.plain_type();
 }
 
-std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit) {
+std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, bool shared) {
   std::vector<Piece> chain;
   for (const BufferSpec& spec : write.chain) {
     Piece piece;
@@ -39,6 +40,7 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit) {
     piece.bytes = spec.Bytes(limit);
     piece.adjacent = !piece.sync && spec.adjacent;
     piece.seed = chain.size() + 1;
+    piece.shm = shared && spec.shape == Shape::kShared && !spec.marked;
     chain.push_back(piece);
   }
   return chain;
@@ -47,6 +49,8 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit) {
 void PlaySending(Stage& stage, const Conversation& conversation) {
   stage.link().SetTesteeSendBuffer(kBufferUnit *
                                    static_cast<int>(conversation.setup.capacity_datagrams()));
+  // To 1.18 a segment is announced before it is used.
+  const bool shared = stage.Has("shm") && !stage.profile().queues;
   int64_t id = 0;
   for (const conversation::Action& action : conversation.actions) {
     if (const auto* const write = std::get_if<conversation::Write>(&action)) {
@@ -55,7 +59,8 @@ void PlaySending(Stage& stage, const Conversation& conversation) {
       message.type = TypeFor(stage, write->type);
       message.stream = write->stream;
       message.last = write->last;
-      message.chain = ChainOf(*write, stage.limit());
+      message.reply_port = static_cast<uint16_t>(kReply * write->stream);
+      message.chain = ChainOf(*write, stage.limit(), shared);
       message.fds = stage.Has("fds") ? std::min<uint32_t>(write->fds, stage.profile().fds_max) : 0;
       message.close_fd = write->close_fds;
       stage.Write(message);
@@ -83,7 +88,9 @@ class Senders {
       left -= part;
       Datagram datagram = Blank(write.sender, write.stream);
       datagram.Type(TypeFor(stage_, write.type)).Bytes(part, ++seed_);
+      datagram.Reply(static_cast<uint16_t>(kReply * write.stream)).Byte15(write.writer);
       if (write.last && left == 0) datagram.Last();
+      if (write.last && left == 0 && write.batch) datagram.Patch(11, 2);
       if (!first) datagram.Nf();
       if (left > 0) datagram.Mf();
       if (first && stage_.Has("fds"))
@@ -125,7 +132,10 @@ class Senders {
         datagram.Cut(script.taken).Fds(fds ? script.taken % 2 : 0);
         break;
       case Answer::kPortError:
-        datagram.Type(static_cast<uint8_t>(200 + script.taken)).Fds(fds ? 1 : 0);
+        if (script.taken % 3 == 0) datagram.Bytes(stage_.max_size() + 1u + script.taken).Mf();
+        if (script.taken % 3 == 1) datagram.Type(Unhandled());
+        if (script.taken % 3 == 2) datagram.Type(static_cast<uint8_t>(200 + script.taken));
+        datagram.Fds(fds ? script.taken % 2 : 0);
         break;
       case Answer::kNoDescriptors:
         datagram.Nf().Fds(fds ? 1 + script.taken % 4 : 0);
@@ -135,6 +145,12 @@ class Senders {
   }
 
  private:
+  uint8_t Unhandled() const {
+    uint8_t type = 0;
+    while (stage_.handled().contains(type)) ++type;
+    return type;
+  }
+
   // Streams of different senders differ: the kernel sees one process.
   static Datagram Blank(uint8_t sender, uint8_t stream) {
     return Datagram(static_cast<uint32_t>(sender * kStreamsMax + stream));
@@ -199,6 +215,14 @@ Case CaseOf(const std::string& name, const Conversation& conversation, bool send
       std::max<uint32_t>(64, conversation.setup.payload_bytes() +
                                  (conversation.setup.stream_keyed ? 0 : uint32_t{kHeaderBytes}));
   made.max_share = conversation.setup.share_bytes();
+  const bool shares =
+      std::any_of(conversation.actions.begin(), conversation.actions.end(), [](const auto& action) {
+        const auto* const write = std::get_if<conversation::Write>(&action);
+        return write != nullptr &&
+               std::any_of(write->chain.begin(), write->chain.end(),
+                           [](const BufferSpec& spec) { return spec.shape == Shape::kShared; });
+      });
+  if (sends && conversation.setup.stream_keyed && shares) made.FreeFiles();
   made.conversation = conversation;
   made.sends = sends;
   made.play = [conversation, sends](Stage& stage) {
@@ -215,7 +239,7 @@ void AddRandomCases(CaseList& cases, uint64_t seed, int count) {
   conversation::Setup setup;
   for (int i = 0; i < count; ++i) {
     Dice dice(seed * 1000003 + static_cast<uint64_t>(i));
-    Conversation conversation = Generate(dice, kActions, {.failures = false});
+    Conversation conversation = Generate(dice, kActions, {.failures = i % 2 != 0});
     if (i % kRuns == 0) MakeRuns(conversation);
     if (i % kOfOneSetup == 0) setup = conversation.setup;
     conversation.setup.payload_extra = setup.payload_extra;

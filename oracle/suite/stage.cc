@@ -366,6 +366,10 @@ void Stage::Census(Rule rule) {
                   absl::StrCat("open in the testee ", most, " times: ", NameOfFile(pid, file)),
                   absl::StrCat(entry.count, " times")};
   }
+  for (const FileId& file : held_fds_) {
+    Expect(open.contains(file), Rule::kSnd9, "what was lent without close_fd is still open",
+           absl::StrCat("closed: ", file));
+  }
   for (const auto& [file, entry] : baseline_) {
     Expect(open.contains(file) && open[file].count >= entry.count, rule,
            absl::StrCat("still open in the testee: ", file), "closed");
