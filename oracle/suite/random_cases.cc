@@ -33,6 +33,7 @@ uint8_t TypeFor(Stage& stage, uint8_t number) {
 
 std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, bool shared) {
   std::vector<Piece> chain;
+  bool shm_before = false;
   for (const BufferSpec& spec : write.chain) {
     Piece piece;
     piece.sync = spec.shape == Shape::kSync;
@@ -41,6 +42,9 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, boo
     piece.adjacent = !piece.sync && spec.adjacent;
     piece.seed = chain.size() + 1;
     piece.shm = shared && spec.shape == Shape::kShared && !spec.marked;
+    // What lies in a segment and what does not are never adjacent.
+    piece.adjacent = piece.adjacent && piece.shm == shm_before;
+    if (!piece.sync) shm_before = piece.shm;
     chain.push_back(piece);
   }
   return chain;
@@ -57,7 +61,8 @@ void PlaySending(Stage& stage, const Conversation& conversation) {
       Message message;
       message.id = ++id;
       message.type = TypeFor(stage, write->type);
-      message.stream = write->stream;
+      // Announcements are on stream 0, and would wait for a long message there (SND-6).
+      message.stream = write->stream + (shared ? 1u : 0u);
       message.last = write->last;
       message.reply_port = static_cast<uint16_t>(kReply * write->stream);
       message.chain = ChainOf(*write, stage.limit(), shared);

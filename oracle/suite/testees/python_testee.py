@@ -33,7 +33,7 @@ LIMITS = {
     "queue_bytes": 16 << 20,
     "queue_fds": 64,
 }
-# name: (types, fds, fragments keyed by sender too, header counts in MAX, credentials, data, rpc_ready)
+# types there are, fds, keyed by sender too, header counts in MAX, credentials, number of data
 Profile = collections.namedtuple("Profile", "types fds keyed inside credentials data")
 PROFILES = {
     "unit-0.2": Profile(13, 1, False, False, False, 12),
@@ -477,19 +477,11 @@ class Testee:
         name = command.get("cmd")
         if name == "start":
             return self.start(command)
-        if self.receiver is None:
+        known = {"send": lambda: self.sender.send(command), "run": lambda: self.run(command),
+                 "stats": self.stats, "keep": lambda: self.keep(command), "reset": self.reset}
+        if self.receiver is None or name not in known:
             return {"unsupported": True}
-        if name == "send":
-            return self.sender.send(command)
-        if name == "run":
-            return self.run(command)
-        if name == "stats":
-            return self.stats()
-        if name == "keep":
-            return self.keep(command)
-        if name == "reset":
-            return self.reset()
-        return {"unsupported": True}
+        return known[name]()
 
 
 def say(line):
