@@ -23,7 +23,8 @@ constexpr int kOfOneSetup = 8;
 constexpr int kRuns = 6;  // every so many has small buffers
 constexpr size_t kActions = 24;
 constexpr uint16_t kReply = 0x0102;
-constexpr int kBufferUnit = 2304;  // the least a socket takes, before the kernel doubles it
+constexpr int kBufferLeast = 2304;  // of a socket, before the kernel doubles it
+constexpr int kBufferUnit = 300;
 constexpr int kUsualBuffer = 106496;
 
 uint8_t TypeFor(Stage& stage, uint8_t number) {
@@ -51,8 +52,7 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, boo
 }
 
 void PlaySending(Stage& stage, const Conversation& conversation) {
-  stage.link().SetTesteeSendBuffer(kBufferUnit *
-                                   static_cast<int>(conversation.setup.capacity_datagrams()));
+  stage.link().SetTesteeSendBuffer(kBufferLeast + kBufferUnit * conversation.setup.capacity);
   // To 1.18 a segment is announced before it is used.
   const bool shared = stage.Has("shm") && !stage.profile().queues;
   int64_t id = 0;
@@ -68,6 +68,7 @@ void PlaySending(Stage& stage, const Conversation& conversation) {
       message.chain = ChainOf(*write, stage.limit(), shared);
       message.fds = stage.Has("fds") ? std::min<uint32_t>(write->fds, stage.profile().fds_max) : 0;
       message.close_fd = write->close_fds;
+      message.batch = write->batch;
       stage.Write(message);
     } else if (std::holds_alternative<conversation::Receive>(action)) {
       stage.Settle(false);
@@ -76,6 +77,10 @@ void PlaySending(Stage& stage, const Conversation& conversation) {
     }
   }
   stage.Settle();
+  stage.peer_memory().ReleaseAll();
+  stage.Expect(stage.peer_memory().busy_chunks() == 0, Rule::kShm6,
+               "all chunks free when nothing is in flight",
+               absl::StrCat(stage.peer_memory().busy_chunks(), " busy"));
   stage.link().SetTesteeSendBuffer(kUsualBuffer);
 }
 
@@ -134,7 +139,7 @@ class Senders {
         if (stage_.other_type()) datagram.Type(*stage_.other_type());
         break;
       case Answer::kMessageError:
-        datagram.Cut(script.taken).Fds(fds ? script.taken % 2 : 0);
+        datagram.Cut(script.taken % 5).Fds(fds ? script.sender % 2 : 0);
         break;
       case Answer::kPortError:
         if (script.taken % 3 == 0) datagram.Bytes(stage_.max_size() + 1u + script.taken).Mf();

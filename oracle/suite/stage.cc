@@ -180,6 +180,10 @@ std::vector<FileId> Stage::Write(Message message) {
   (message.close_fd ? closing_fds_ : held_fds_)
       .insert((message.close_fd ? closing_fds_ : held_fds_).end(), fds.begin(), fds.end());
   send_model_.Write(message, fds);
+  if (!message.batch) {  // what left at once did so before anything else is written
+    link().Drain();
+    JudgeArrived();
+  }
   return fds;
 }
 
