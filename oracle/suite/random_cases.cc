@@ -232,7 +232,7 @@ Case CaseOf(const std::string& name, const Conversation& conversation, bool send
                std::any_of(write->chain.begin(), write->chain.end(),
                            [](const BufferSpec& spec) { return spec.shape == Shape::kShared; });
       });
-  if (sends && conversation.setup.stream_keyed && shares) made.FreeFiles();
+  if (sends && shares) made.FreeFiles();
   made.conversation = conversation;
   made.sends = sends;
   made.play = [conversation, sends](Stage& stage) {
