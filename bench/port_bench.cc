@@ -5,6 +5,7 @@
 // The processes are pinned, one to a CPU, but for pingpong: both on one.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -125,7 +126,6 @@ struct Ratios {
   void Print(const char* name, size_t bytes) const {
     std::printf("%-24s %9zu bytes  raw %9.0f ns  ours %9.0f ns  CPU x %.3f  rate x %.3f\n", name,
                 bytes, Median(raw_cpu), Median(our_cpu), Median(cpu), Median(rate));
-    std::fflush(stdout);
   }
 };
 
@@ -178,6 +178,12 @@ class StubKernel : public RealKernel {
       messages[i].msg_len = static_cast<unsigned>(Bytes(messages[i].msg_hdr));
     }
     return static_cast<int>(count);
+  }
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override {
+    mmsghdr batch = {*message, 0};
+    const int received = ReceiveMessages(fd, &batch, 1, flags);
+    *message = batch.msg_hdr;
+    return received < 0 ? -1 : static_cast<ssize_t>(batch.msg_len);
   }
   int ReceiveMessages(int, mmsghdr* messages, unsigned count, int) override {
     if (left == 0) {
@@ -242,12 +248,307 @@ void Stub() {
   }
 }
 
+// ---- one process writes 8 messages, then reads them
+
+double OurEight(size_t bytes, bool batch, uint64_t rounds) {
+  const SocketPair pair = NewPair();
+  Workspace workspace;
+  const std::vector<uint8_t> payload(bytes, 'x');
+  const Buffer buffer = PlainBuffer(payload);
+  const std::span<const Buffer> chain(&buffer, bytes == 0 ? 0 : 1);
+  OurSender sender(pair.send_end.get(), workspace);
+  OurReceiver receiver(pair.receive_end.get(), workspace);
+  const double begin = CpuNs();
+  for (uint64_t round = 0; round < rounds; ++round) {
+    for (uint32_t i = 0; i < 8; ++i) {
+      sender.sender->Write({.type = kData, .stream = i, .batch = batch && i < 7, .chain = chain});
+    }
+    sender.Completed();
+    while (receiver.receiver->Turn() == Next::kCallAgain) {
+    }
+  }
+  if (receiver.count != 8 * rounds) std::abort();
+  return (CpuNs() - begin) / static_cast<double>(8 * rounds);
+}
+
+double RawEight(size_t bytes, uint64_t rounds) {
+  const SocketPair pair = NewPair();
+  RawSender sender(pair.send_end.get(), bytes, 1);
+  RawReceiver receiver(pair.receive_end.get(), kMaxSize + 16, 1);
+  const double begin = CpuNs();
+  for (uint64_t round = 0; round < rounds; ++round) {
+    sender.Send(8);
+    if (receiver.Drain() != 8) std::abort();
+  }
+  return (CpuNs() - begin) / static_cast<double>(8 * rounds);
+}
+
+void Local() {
+  std::printf("one process writes 8 messages, then reads them; raw is sendmsg and recvmsg\n");
+  for (const size_t bytes : {size_t{0}, size_t{64}, size_t{1024}, size_t{4096}, size_t{15360}}) {
+    const uint64_t rounds = bytes < 2000 ? 4000 : 1500;
+    std::vector<double> raw;
+    std::vector<double> batched;
+    std::vector<double> single;
+    for (int i = 0; i < kPairs; ++i) {
+      const double base = RawEight(bytes, rounds);
+      raw.push_back(base);
+      batched.push_back(OurEight(bytes, true, rounds) / base);
+      single.push_back(OurEight(bytes, false, rounds) / base);
+    }
+    std::printf("local %27zu bytes  raw %6.0f ns  batched x %.3f  unbatched x %.3f\n", bytes,
+                Median(raw), Median(batched), Median(single));
+  }
+}
+
+// ---- one message alone, there and back, both processes on one CPU
+
+constexpr uint64_t kRoundTrips = 10'000;
+
+Cost RawPingPong() {
+  const SocketPair there = NewPair();
+  const SocketPair back = NewPair();
+  const auto play = [](const SocketPair& out, const SocketPair& in, bool first) {
+    RawSender sender(out.send_end.get(), 64, 1);
+    RawReceiver receiver(in.receive_end.get(), kMaxSize + 16, 1);
+    for (uint64_t i = 0; i < kRoundTrips; ++i) {
+      if (first) sender.Send(1);
+      WaitFor(in.receive_end.get(), POLLIN);
+      if (receiver.Drain() != 1) std::abort();
+      if (!first) sender.Send(1);
+    }
+  };
+  return RunPair([&] { play(there, back, true); },
+                 [&] {
+                   play(back, there, false);
+                   return uint64_t{0};
+                 },
+                 true);
+}
+
+Cost OurPingPong() {
+  const SocketPair there = NewPair();
+  const SocketPair back = NewPair();
+  const std::vector<uint8_t> payload(64, 'x');
+  const Buffer buffer = PlainBuffer(payload);
+  const auto play = [&buffer](const SocketPair& out, const SocketPair& in, bool first) {
+    Workspace workspace;
+    OurSender sender(out.send_end.get(), workspace);
+    OurReceiver receiver(in.receive_end.get(), workspace);
+    const Outgoing message = {.type = kData, .stream = 1, .chain = {&buffer, 1}};
+    for (uint64_t i = 0; i < kRoundTrips; ++i) {
+      if (first) sender.sender->Write(message);
+      WaitFor(in.receive_end.get(), POLLIN);
+      while (receiver.receiver->Turn() == Next::kCallAgain) {
+      }
+      if (!first) sender.sender->Write(message);
+      sender.Completed();
+    }
+    if (receiver.count != kRoundTrips) std::abort();
+  };
+  return RunPair([&] { play(there, back, true); },
+                 [&] {
+                   play(back, there, false);
+                   return uint64_t{0};
+                 },
+                 true);
+}
+
+void PingPong() {
+  std::printf("one message alone, there and back, both processes on one CPU\n");
+  Ratios ratios;
+  std::vector<double> wall;
+  for (int i = 0; i < kPairs; ++i) {
+    const Cost raw = RawPingPong();
+    const Cost ours = OurPingPong();
+    ratios.Add(raw, ours, kRoundTrips);
+    wall.push_back(ours.wall_ns / raw.wall_ns);
+  }
+  ratios.Print("ping-pong", 64);
+  std::printf("ping-pong wall time x %.3f\n", Median(wall));
+}
+
+// ---- fragmented plain messages
+
+void Large() {
+  constexpr size_t kTotal = size_t{64} << 20;
+  constexpr size_t kPayload = 16368;
+  std::printf("fragmented plain messages; raw is datagrams of 16 KiB in batches of 16\n");
+  for (const size_t bytes : {size_t{64} << 10, size_t{1} << 20, size_t{16} << 20}) {
+    Ratios ratios;
+    for (int i = 0; i < kPairs; ++i) {
+      const Cost raw = RawFlood(kPayload, kTotal / kPayload, kBatchMax);
+      const SocketPair pair = NewPair();
+      const std::vector<uint8_t> payload(bytes, 'x');
+      const Buffer buffer = PlainBuffer(payload);
+      Workspace sending;
+      Workspace receiving;
+      OurSender sender(pair.send_end.get(), sending);
+      std::unique_ptr<OurReceiver> receiver;
+      const uint64_t count = kTotal / bytes;
+      const Cost ours = RunPair(
+          [&] {
+            for (uint64_t sent = 0; sent < count; ++sent) {
+              sender.Send(1, {&buffer, 1}, false);
+            }
+          },
+          [&] {
+            if (!receiver) {
+              receiver = std::make_unique<OurReceiver>(pair.receive_end.get(), receiving);
+            }
+            return receiver->Receive(count);
+          });
+      ratios.Add(raw, ours, static_cast<double>(kTotal) / 16384);
+    }
+    ratios.Print("large, per 16 KiB", bytes);
+  }
+}
+
+// ---- shared memory
+
+uint64_t ReadAll(std::span<const uint8_t> bytes) {
+  uint64_t sum = 0;
+  for (size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, &bytes[at], 8);
+    sum += word;
+  }
+  return sum;
+}
+
+Cost SharedRun(size_t bytes, uint64_t count, bool touched) {
+  const SocketPair pair = NewPair();
+  Workspace sending;
+  Workspace receiving;
+  OurSender sender(pair.send_end.get(), sending);
+  auto made = Segment::Create({.source_pid = ::getpid(), .sent_over = kSentOverAny},
+                              Newest().segment_layout);
+  if (!made.ok()) std::abort();
+  const auto segment = std::make_shared<Segment>(*std::move(made));
+  sender.sender->Announce(segment);
+  const std::vector<uint8_t> source(bytes, 'x');
+  const OwnedFd event(::eventfd(0, EFD_CLOEXEC));
+  const int consumed = event.get();
+  std::unique_ptr<OurReceiver> receiver;
+  uint64_t sum = 0;
+  return RunPair(
+      [&] {
+        for (uint64_t i = 0; i < count; ++i) {
+          auto range = segment->Allocate(static_cast<uint32_t>(bytes));
+          while (!range) {  // the receiver has them all
+            uint64_t freed = 0;
+            if (::read(consumed, &freed, sizeof freed) < 0) std::abort();
+            range = segment->Allocate(static_cast<uint32_t>(bytes));
+          }
+          if (touched) std::memcpy(segment->Memory(*range).data(), source.data(), bytes);
+          const Buffer buffer =
+              sender.sender->BufferIn(*segment, *range, static_cast<uint32_t>(bytes), 0);
+          sender.Send(1, {&buffer, 1}, false);
+          segment->Release(*range);
+        }
+      },
+      [&] {
+        if (!receiver) {
+          receiver = std::make_unique<OurReceiver>(pair.receive_end.get(), receiving,
+                                                   ReassemblyLimits{}, [&](Message& message) {
+                                                     if (!touched) return;
+                                                     for (const Part& part : message.payload)
+                                                       sum += ReadAll(part.bytes());
+                                                   });
+        }
+        return receiver->Receive(count) + (sum == 1 ? 1 : 0);
+      });
+}
+
+double CopyAndRead(size_t bytes, uint64_t count) {
+  std::vector<uint8_t> source(bytes, 'x');
+  std::vector<uint8_t> target(bytes);
+  uint64_t sum = 0;
+  const auto play = [&] {
+    for (uint64_t i = 0; i < count; ++i) {
+      source[0] = static_cast<uint8_t>(i);
+      std::memcpy(target.data(), source.data(), bytes);
+      sum += ReadAll(target);
+    }
+  };
+  play();
+  const double begin = CpuNs();
+  play();
+  const double took = CpuNs() - begin;
+  return sum == 1 ? 0 : took / static_cast<double>(count);
+}
+
+void Shared() {
+  std::printf("shared memory: above a raw datagram of 28 bytes; and beside a copy and a read\n");
+  for (const size_t bytes : {size_t{64} << 10, size_t{1} << 20, size_t{10} << 20}) {
+    const uint64_t count = std::max<uint64_t>(12, (size_t{256} << 20) / bytes / 8);
+    std::vector<double> above;
+    std::vector<double> ratio;
+    for (int i = 0; i < kPairs; ++i) {
+      const double raw = RawFlood(12, 5000, 1).cpu_ns / 5000;
+      above.push_back(SharedRun(bytes, count, false).cpu_ns / static_cast<double>(count) - raw);
+      const double copy = CopyAndRead(bytes, count);
+      ratio.push_back(copy / (SharedRun(bytes, count, true).cpu_ns / static_cast<double>(count)));
+    }
+    std::printf("shared %26zu bytes  untouched + %6.0f ns  copied and read x %.3f\n", bytes,
+                Median(above), Median(ratio));
+  }
+}
+
+// ---- many streams open at once
+
+Cost StreamsRun(uint32_t streams) {
+  constexpr uint64_t kFragments = 100'000;
+  const SocketPair pair = NewPair();
+  std::unique_ptr<OurReceiver> receiver;
+  Workspace receiving;
+  const uint32_t rounds = static_cast<uint32_t>(kFragments / streams);
+  return RunPair(
+      [&] {
+        std::array<uint8_t, 80> bytes = {};
+        for (uint64_t i = 0; i < uint64_t{rounds} * streams; ++i) {
+          const auto round = static_cast<uint32_t>(i / streams);
+          const auto header = EncodeHeader({.stream = static_cast<uint32_t>(i % streams),
+                                            .pid = 7,
+                                            .type = kData,
+                                            .nf = round != 0,
+                                            .mf = round + 1 != rounds});
+          std::copy(header.begin(), header.end(), bytes.begin());
+          while (::send(pair.send_end.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) < 0) {
+            WaitFor(pair.send_end.get(), POLLOUT);
+          }
+        }
+      },
+      [&] {
+        if (!receiver) {
+          receiver = std::make_unique<OurReceiver>(
+              pair.receive_end.get(), receiving,
+              ReassemblyLimits{.open_per_sender = 20'000, .open = 20'000});
+        }
+        return receiver->Receive(streams);
+      });
+}
+
+void Streams() {
+  std::vector<double> ratio;
+  for (int i = 0; i < kPairs; ++i) {
+    const double one = StreamsRun(1).cpu_ns;
+    ratio.push_back(StreamsRun(10'000).cpu_ns / one);
+  }
+  std::printf("10,000 streams open at once, per datagram x %.3f of one\n", Median(ratio));
+}
+
 }  // namespace
 
 int Main(std::string_view what) {
   const bool all = what == "all";
   if (all || what == "stub") Stub();
   if (all || what == "flood") Flood();
+  if (all || what == "local") Local();
+  if (all || what == "pingpong") PingPong();
+  if (all || what == "large") Large();
+  if (all || what == "shared") Shared();
+  if (all || what == "streams") Streams();
   return 0;
 }
 

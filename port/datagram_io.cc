@@ -151,11 +151,15 @@ ReceiveBatch::~ReceiveBatch() {
 unsigned ReceiveBatch::Prepare(BufferPool& pool, unsigned count, uint32_t datagram_bytes) {
   assert(count <= kDatagramsMax && datagram_bytes <= pool.buffer_bytes());
   taken_ = received_ = 0;
+  if (datagram_bytes != ready_bytes_) ready_ = 0;
+  ready_bytes_ = datagram_bytes;
   for (unsigned i = 0; i < count; ++i) {
+    if ((ready_ >> i & 1) != 0) continue;  // it was not used since
     if (blocks_[i] == nullptr) {
       blocks_[i] = pool.Take();
       if (blocks_[i] == nullptr) return i;
     }
+    ready_ |= 1U << i;
     vectors_[i] = {blocks_[i]->bytes(), datagram_bytes};
     messages_[i].msg_hdr.msg_controllen = kControlBytes;
     messages_[i].msg_hdr.msg_flags = 0;
@@ -165,10 +169,17 @@ unsigned ReceiveBatch::Prepare(BufferPool& pool, unsigned count, uint32_t datagr
 
 Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigned& received) {
   received = 0;
-  const int got = kernel.ReceiveMessages(socket, messages_.data(), count, kReceiveFlags);
+  int got = 1;
+  if (count == 1) {
+    const ssize_t bytes = kernel.ReceiveMessage(socket, &messages_[0].msg_hdr, kReceiveFlags);
+    if (bytes < 0) got = -1;
+    messages_[0].msg_len = static_cast<unsigned>(bytes);
+  } else {
+    got = kernel.ReceiveMessages(socket, messages_.data(), count, kReceiveFlags);
+  }
   if (got < 0) return ClassifyReceive(errno);
-  if (got == 0) return Answer::kEmpty;
   received = received_ = static_cast<unsigned>(got);
+  ready_ &= ~((1U << received) - 1);
   return Answer::kDatagram;
 }
 
@@ -225,6 +236,7 @@ void ReceiveBatch::CloseRest() {
 }
 
 void ReceiveBatch::ReleaseBuffers() {
+  ready_ = 0;
   for (Block*& block : blocks_) {
     if (block != nullptr) std::exchange(block, nullptr)->GiveBack();
   }

@@ -137,6 +137,8 @@ class ReceiveBatch {
   std::vector<Control> controls_;
   unsigned taken_ = 0;
   unsigned received_ = 0;
+  unsigned ready_ = 0;  // a bit for each that Prepare need not touch
+  uint32_t ready_bytes_ = 0;
 };
 
 }  // namespace portproof

@@ -60,6 +60,14 @@ int FaultKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int fla
   return -1;
 }
 
+// One datagram is a batch of one.
+ssize_t FaultKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
+  mmsghdr batch = {*message, 0};
+  const int received = ReceiveMessages(fd, &batch, 1, flags);
+  *message = batch.msg_hdr;
+  return received < 0 ? -1 : static_cast<ssize_t>(batch.msg_len);
+}
+
 int FaultKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
   if (!Due(Call::kReceive)) return RealKernel::ReceiveMessages(fd, messages, count, flags);
   if (fault_.error != 0) {

@@ -58,6 +58,7 @@ class FaultKernel : public RealKernel {
 
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
   int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override;
   int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
   int SocketPair(int type, int fds[2]) override;
   int GetOption(int fd, int name, int& value) override;

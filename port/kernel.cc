@@ -21,6 +21,10 @@ int RealKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int flag
   return ::sendmmsg(fd, messages, count, flags);
 }
 
+ssize_t RealKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
+  return ::recvmsg(fd, message, flags);
+}
+
 int RealKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
   return ::recvmmsg(fd, messages, count, flags, nullptr);
 }

@@ -28,6 +28,7 @@ class Kernel {
 
   virtual ssize_t SendMessage(int fd, const msghdr* message, int flags) = 0;
   virtual int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) = 0;
+  virtual ssize_t ReceiveMessage(int fd, msghdr* message, int flags) = 0;
   virtual int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) = 0;
 
   virtual int SocketPair(int type, int fds[2]) = 0;         // AF_UNIX
@@ -51,6 +52,7 @@ class RealKernel : public Kernel {
  public:
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
   int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override;
   int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
   int SocketPair(int type, int fds[2]) override;
   int GetOption(int fd, int name, int& value) override;

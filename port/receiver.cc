@@ -133,6 +133,8 @@ Next Receiver::Turn() {
   workspace.receiving = false;
   workspace.finished_handlers.clear();
   if (destroyed) return Next::kEnd;
+  const uint32_t reads = options_.reads_per_turn - turn.reads_left;
+  first_wanted_ = std::clamp(reads, 1U, ReceiveBatch::kDatagramsMax);
   destroyed_ = nullptr;
   if (next == Next::kEnd) Close();  // FRG-9
   ShrinkIfIdle();
@@ -154,7 +156,11 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveBatch& batch = workspace.receive_batch;
   const auto datagram_bytes = static_cast<uint32_t>(DatagramBytesMax(options_.sizes.max_size));
-  const unsigned wanted = std::min(ReceiveBatch::kDatagramsMax, turn.reads_left);
+  // The first call of a turn asks for as many as the last turn brought: for one alone the
+  // batch form would look twice.
+  const bool first = turn.reads_left == options_.reads_per_turn;
+  const unsigned wanted =
+      std::min(first ? first_wanted_ : ReceiveBatch::kDatagramsMax, turn.reads_left);
   const unsigned ready = batch.Prepare(workspace.pool, wanted, datagram_bytes);
   if (ready == 0) {
     next = After(turn, Answer::kNoBuffer);

@@ -15,7 +15,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "oracle/jsonl.h"
 #include "oracle/testing.h"
 #include "port/receiver.h"
 #include "props/real_writer.h"

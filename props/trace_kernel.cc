@@ -130,6 +130,14 @@ int TraceKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int fla
   return static_cast<int>(count);
 }
 
+// One datagram is a batch of one.
+ssize_t TraceKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
+  mmsghdr batch = {*message, 0};
+  const int received = ReceiveMessages(fd, &batch, 1, flags);
+  *message = batch.msg_hdr;
+  return received < 0 ? -1 : static_cast<ssize_t>(batch.msg_len);
+}
+
 int TraceKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
   const int received = RealKernel::ReceiveMessages(fd, messages, count, flags);
   const int error = errno;

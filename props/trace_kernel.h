@@ -54,6 +54,7 @@ class TraceKernel : public RealKernel {
 
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
   int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override;
   int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
 
  private:

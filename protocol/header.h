@@ -73,8 +73,20 @@ inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
 }
 
 // Byte 15 is written as the header says: 0 wherever it is padding (HDR-5).
-std::array<uint8_t, kHeaderBytes> EncodeHeader(const Header& header,
-                                               ByteOrder order = MachineByteOrder());
+inline std::array<uint8_t, kHeaderBytes> EncodeHeader(const Header& header,
+                                                      ByteOrder order = MachineByteOrder()) {
+  std::array<uint8_t, kHeaderBytes> bytes{};  // HDR-9
+  Store<uint32_t>(header.stream, bytes.data(), order);
+  Store<uint32_t>(static_cast<uint32_t>(header.pid), bytes.data() + 4, order);
+  Store<uint16_t>(header.reply_port, bytes.data() + 8, order);
+  bytes[10] = header.type;
+  bytes[11] = header.last ? 1 : 0;
+  bytes[12] = header.mmap ? 1 : 0;
+  bytes[13] = header.nf ? 1 : 0;
+  bytes[14] = header.mf ? 1 : 0;
+  bytes[15] = header.byte15;
+  return bytes;
+}
 
 std::string ToString(const Header& header);  // "stream 5 pid 101 reply 0 type 12 last"
 

@@ -48,7 +48,7 @@ Datagram ReadDatagram(const nlohmann::json& json, const std::string& place) {
   return datagram;
 }
 
-Event ReadEvent(VectorObject& step) {
+ReassemblyEvent ReadEvent(VectorObject& step) {
   if (step.Has("datagram")) return ReadDatagram(step.Raw("datagram"), step.place());
   if (step.Has("refused")) {
     VectorObject fields(step.Raw("refused"), step.place() + ": refused");
@@ -93,7 +93,7 @@ void CheckMessage(const Action& action, VectorObject& expected, const Datagram& 
   EXPECT_EQ(action.fragments, expected.Number("fragments", 1)) << expected.place();
 }
 
-void CheckAction(const Action& action, VectorObject& expected, const Event& event) {
+void CheckAction(const Action& action, VectorObject& expected, const ReassemblyEvent& event) {
   EXPECT_EQ(NameOf(action.kind), expected.Text("do")) << expected.place();
   ASSERT_EQ(action.rule.has_value(), expected.Has("rule"))
       << expected.place() << ": " << ToString(action);
@@ -116,7 +116,7 @@ TEST(ReassemblyVectors, GiveTheActionsTheySay) {
     int number = 0;
     for (const nlohmann::json& json : vector.Raw("steps")) {
       VectorObject step(json, vector.place() + ": step " + std::to_string(++number));
-      const Event event = ReadEvent(step);
+      const ReassemblyEvent event = ReadEvent(step);
       Step(state, event, actions);
       const nlohmann::json& expected = step.Raw("actions");
       ASSERT_EQ(actions.size(), expected.size()) << step.place() << ": " << ToString(actions);
