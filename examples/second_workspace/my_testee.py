@@ -18,7 +18,10 @@ def say(answer):
 
 
 def receive(port, max_size):
-    data, control, flags, _ = port.recvmsg(max_size + 17, 4096, socket.MSG_DONTWAIT)
+    try:
+        data, control, _, _ = port.recvmsg(max_size + 17, 4096, socket.MSG_DONTWAIT)
+    except ConnectionResetError:
+        return True
     for _, kind, content in control:
         if kind == socket.SCM_RIGHTS:
             for (fd,) in struct.iter_unpack("i", content):

@@ -95,6 +95,18 @@ void HangUpIsToldOnce(Stage& stage) {
                more.empty() ? "" : ToString(more.front()));
 }
 
+void ResetIsSkipped(Stage& stage) {
+  stage.Post(Datagram(5).Bytes(4));
+  stage.Post(Datagram(6).Bytes(5));
+  stage.link().CloseAUnread();
+  const std::vector<SeenEvent> events = stage.RunOnce();
+  const bool right = events.size() == 3 && events[0].stream == 5 && events[1].stream == 6 &&
+                     events[2].kind == SeenEvent::Kind::kClosed;
+  stage.Expect(right, Rule::kRcv6, "two deliveries behind the reset, then closed",
+               absl::StrCat(events.size(), " events",
+                            events.empty() ? "" : ", the last: " + ToString(events.back())));
+}
+
 // Random bytes with plausible lengths. What each must cause the model says.
 void Garbage(Stage& stage) {
   conversation::Dice dice(4711);
@@ -179,6 +191,7 @@ void AddHeaderCases(CaseList& cases) {
   Add(cases, "HDR-8/hang-up-is-told-once", HangUpIsToldOnce).EndsPort();
   Add(cases, "RCV-2/random-bytes", Garbage).Needs({"fragments", "fds"});
   Add(cases, "RCV-3/one-message-is-one-delivery", OneDelivery);
+  Add(cases, "RCV-6/a-reset-is-skipped", ResetIsSkipped).EndsPort();
   Add(cases, "RCV-5/a-refusal-changes-nothing-else", RefusalsChangeNothing).Needs({"fragments"});
 }
 

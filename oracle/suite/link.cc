@@ -199,6 +199,12 @@ void Link::CloseA() {
   a_send_.Close();
 }
 
+void Link::CloseAUnread() {
+  const Outgoing unread = {std::vector<uint8_t>(1), {}};
+  SendOne(a_receive_.get(), unread);
+  CloseA();
+}
+
 void Link::CloseB() {
   const std::lock_guard<std::mutex> lock(ForkMutex());
   b_receive_.Close();

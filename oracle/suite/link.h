@@ -69,6 +69,8 @@ class Link : public Watcher {
   // Sends all of them from another process; its pid, or 0 if they did not fit.
   int32_t SendFromChild(std::vector<Outgoing>& datagrams);
   void CloseA();
+  // Closes it with a datagram unread: the testee's next read says ECONNRESET, once.
+  void CloseAUnread();
   bool a_open() const { return a_send_.valid(); }
 
   // Port B.

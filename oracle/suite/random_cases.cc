@@ -22,7 +22,9 @@ using conversation::Shape;
 constexpr int kOfOneSetup = 8;
 constexpr int kRuns = 6;  // every so many has small buffers
 constexpr size_t kActions = 24;
-constexpr int kBufferUnit = 2304;  // the least a socket takes, before the kernel doubles it
+constexpr uint16_t kReply = 0x0102;
+constexpr int kBufferLeast = 2304;  // of a socket, before the kernel doubles it
+constexpr int kBufferUnit = 300;
 constexpr int kUsualBuffer = 106496;
 
 uint8_t TypeFor(Stage& stage, uint8_t number) {
@@ -30,8 +32,9 @@ uint8_t TypeFor(Stage& stage, uint8_t number) {
   return number % 2 == 1 && other ? *other : stage.plain_type();
 }
 
-std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit) {
+std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, bool shared) {
   std::vector<Piece> chain;
+  bool shm_before = false;
   for (const BufferSpec& spec : write.chain) {
     Piece piece;
     piece.sync = spec.shape == Shape::kSync;
@@ -39,25 +42,33 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit) {
     piece.bytes = spec.Bytes(limit);
     piece.adjacent = !piece.sync && spec.adjacent;
     piece.seed = chain.size() + 1;
+    piece.shm = shared && spec.shape == Shape::kShared && !spec.marked;
+    // What lies in a segment and what does not are never adjacent.
+    piece.adjacent = piece.adjacent && piece.shm == shm_before;
+    if (!piece.sync) shm_before = piece.shm;
     chain.push_back(piece);
   }
   return chain;
 }
 
 void PlaySending(Stage& stage, const Conversation& conversation) {
-  stage.link().SetTesteeSendBuffer(kBufferUnit *
-                                   static_cast<int>(conversation.setup.capacity_datagrams()));
+  stage.link().SetTesteeSendBuffer(kBufferLeast + kBufferUnit * conversation.setup.capacity);
+  // To 1.18 a segment is announced before it is used.
+  const bool shared = stage.Has("shm") && !stage.profile().queues;
   int64_t id = 0;
   for (const conversation::Action& action : conversation.actions) {
     if (const auto* const write = std::get_if<conversation::Write>(&action)) {
       Message message;
       message.id = ++id;
       message.type = TypeFor(stage, write->type);
-      message.stream = write->stream;
+      // Announcements are on stream 0, and would wait for a long message there (SND-6).
+      message.stream = write->stream + (shared ? 1u : 0u);
       message.last = write->last;
-      message.chain = ChainOf(*write, stage.limit());
+      message.reply_port = static_cast<uint16_t>(kReply * write->stream);
+      message.chain = ChainOf(*write, stage.limit(), shared);
       message.fds = stage.Has("fds") ? std::min<uint32_t>(write->fds, stage.profile().fds_max) : 0;
       message.close_fd = write->close_fds;
+      message.batch = write->batch;
       stage.Write(message);
     } else if (std::holds_alternative<conversation::Receive>(action)) {
       stage.Settle(false);
@@ -66,6 +77,10 @@ void PlaySending(Stage& stage, const Conversation& conversation) {
     }
   }
   stage.Settle();
+  stage.peer_memory().ReleaseAll();
+  stage.Expect(stage.peer_memory().busy_chunks() == 0, Rule::kShm6,
+               "all chunks free when nothing is in flight",
+               absl::StrCat(stage.peer_memory().busy_chunks(), " busy"));
   stage.link().SetTesteeSendBuffer(kUsualBuffer);
 }
 
@@ -83,7 +98,9 @@ class Senders {
       left -= part;
       Datagram datagram = Blank(write.sender, write.stream);
       datagram.Type(TypeFor(stage_, write.type)).Bytes(part, ++seed_);
+      datagram.Reply(static_cast<uint16_t>(kReply * write.stream)).Byte15(write.writer);
       if (write.last && left == 0) datagram.Last();
+      if (write.last && left == 0 && write.batch) datagram.Patch(11, 2);
       if (!first) datagram.Nf();
       if (left > 0) datagram.Mf();
       if (first && stage_.Has("fds"))
@@ -122,10 +139,13 @@ class Senders {
         if (stage_.other_type()) datagram.Type(*stage_.other_type());
         break;
       case Answer::kMessageError:
-        datagram.Cut(script.taken).Fds(fds ? script.taken % 2 : 0);
+        datagram.Cut(script.taken % 5).Fds(fds ? script.sender % 2 : 0);
         break;
       case Answer::kPortError:
-        datagram.Type(static_cast<uint8_t>(200 + script.taken)).Fds(fds ? 1 : 0);
+        if (script.taken % 3 == 0) datagram.Bytes(stage_.max_size() + 1u + script.taken).Mf();
+        if (script.taken % 3 == 1) datagram.Type(Unhandled());
+        if (script.taken % 3 == 2) datagram.Type(static_cast<uint8_t>(200 + script.taken));
+        datagram.Fds(fds ? script.taken % 2 : 0);
         break;
       case Answer::kNoDescriptors:
         datagram.Nf().Fds(fds ? 1 + script.taken % 4 : 0);
@@ -135,6 +155,12 @@ class Senders {
   }
 
  private:
+  uint8_t Unhandled() const {
+    uint8_t type = 0;
+    while (stage_.handled().contains(type)) ++type;
+    return type;
+  }
+
   // Streams of different senders differ: the kernel sees one process.
   static Datagram Blank(uint8_t sender, uint8_t stream) {
     return Datagram(static_cast<uint32_t>(sender * kStreamsMax + stream));
@@ -199,6 +225,14 @@ Case CaseOf(const std::string& name, const Conversation& conversation, bool send
       std::max<uint32_t>(64, conversation.setup.payload_bytes() +
                                  (conversation.setup.stream_keyed ? 0 : uint32_t{kHeaderBytes}));
   made.max_share = conversation.setup.share_bytes();
+  const bool shares =
+      std::any_of(conversation.actions.begin(), conversation.actions.end(), [](const auto& action) {
+        const auto* const write = std::get_if<conversation::Write>(&action);
+        return write != nullptr &&
+               std::any_of(write->chain.begin(), write->chain.end(),
+                           [](const BufferSpec& spec) { return spec.shape == Shape::kShared; });
+      });
+  if (sends && shares) made.FreeFiles();
   made.conversation = conversation;
   made.sends = sends;
   made.play = [conversation, sends](Stage& stage) {
@@ -215,7 +249,7 @@ void AddRandomCases(CaseList& cases, uint64_t seed, int count) {
   conversation::Setup setup;
   for (int i = 0; i < count; ++i) {
     Dice dice(seed * 1000003 + static_cast<uint64_t>(i));
-    Conversation conversation = Generate(dice, kActions, {.failures = false});
+    Conversation conversation = Generate(dice, kActions, {.failures = i % 2 != 0});
     if (i % kRuns == 0) MakeRuns(conversation);
     if (i % kOfOneSetup == 0) setup = conversation.setup;
     conversation.setup.payload_extra = setup.payload_extra;

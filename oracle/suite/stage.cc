@@ -180,6 +180,10 @@ std::vector<FileId> Stage::Write(Message message) {
   (message.close_fd ? closing_fds_ : held_fds_)
       .insert((message.close_fd ? closing_fds_ : held_fds_).end(), fds.begin(), fds.end());
   send_model_.Write(message, fds);
+  if (!message.batch) {  // what left at once did so before anything else is written
+    link().Drain();
+    JudgeArrived();
+  }
   return fds;
 }
 
@@ -365,6 +369,10 @@ void Stage::Census(Rule rule) {
     throw CaseEnd{Verdict::kLeak, sent ? Rule::kSnd9 : rule,
                   absl::StrCat("open in the testee ", most, " times: ", NameOfFile(pid, file)),
                   absl::StrCat(entry.count, " times")};
+  }
+  for (const FileId& file : held_fds_) {
+    Expect(open.contains(file), Rule::kSnd9, "what was lent without close_fd is still open",
+           absl::StrCat("closed: ", file));
   }
   for (const auto& [file, entry] : baseline_) {
     Expect(open.contains(file) && open[file].count >= entry.count, rule,

@@ -69,7 +69,8 @@ bool PlainReceiver::ReceiveOne() {
   const int flags =
       (Lie("blocking-read") ? 0 : MSG_DONTWAIT) | (Lie("no-close-on-exec") ? 0 : MSG_CMSG_CLOEXEC);
   const ssize_t got = recvmsg(kReceiveFd, &message, flags);
-  if (got < 0) return errno == EINTR || errno == ECONNRESET;
+  if (got < 0 && errno == ECONNRESET && Lie("reset-is-the-end")) HangUp();
+  if (got < 0) return open_ && (errno == EINTR || errno == ECONNRESET);
   received.truncated = (message.msg_flags & MSG_TRUNC) != 0;
   received.control_truncated = (message.msg_flags & MSG_CTRUNC) != 0;
   for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;

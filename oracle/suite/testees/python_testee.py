@@ -24,16 +24,9 @@ import zlib
 HEADER = struct.Struct("=IiHBBBBBB")  # stream pid reply_port type last mmap nf mf byte15
 RECEIVE_FD, SEND_FD = 3, 4
 RUNS = 7
-LIMITS = {
-    "assemblies_per_sender": 64,
-    "assemblies_per_port": 256,
-    "assembly_bytes": 4 << 20,
-    "total_bytes": 8 << 20,
-    "queue_messages": 1024,
-    "queue_bytes": 16 << 20,
-    "queue_fds": 64,
-}
-# name: (types, fds, fragments keyed by sender too, header counts in MAX, credentials, data, rpc_ready)
+LIMITS = {"assemblies_per_sender": 64, "assemblies_per_port": 256, "assembly_bytes": 4 << 20,
+          "total_bytes": 8 << 20, "queue_messages": 1024, "queue_bytes": 16 << 20, "queue_fds": 64}
+# types there are, fds, keyed by sender too, header counts in MAX, credentials, number of data
 Profile = collections.namedtuple("Profile", "types fds keyed inside credentials data")
 PROFILES = {
     "unit-0.2": Profile(13, 1, False, False, False, 12),
@@ -135,9 +128,9 @@ class Receiver:
 
     def datagram(self, data, fds, rights, cred_pid, flags):
         """The checks of section 5, in their order."""
-        header = HEADER.unpack_from(data) if len(data) >= 16 else None
-        key = sender = None
-        if header:
+        header, key, sender = None, None, None
+        if len(data) >= 16:
+            header = HEADER.unpack_from(data)
             sender = cred_pid or header[1]
             key = (sender if self.profile.keyed else 0, header[0])
         if len(fds) > self.profile.fds or rights > 1:
@@ -290,10 +283,7 @@ class Sender:
                 pass
         if message in self.queue and not message.begun and not message.owns:
             message.fds, message.owns = [os.dup(fd) for fd in message.fds], True
-        answer = {"accepted": True}
-        if names:
-            answer["fds"] = names
-        return answer
+        return {"accepted": True, "fds": names} if names else {"accepted": True}
 
     def next(self):
         """The first that has begun, or the first unbegun one if its stream is free."""
@@ -399,14 +389,16 @@ class Sender:
 
     def complete(self, message, until, ok):
         if not message.chain:
-            self.events.append(
-                {"ev": "completed", "message": message.id, "buffer": None, "ok": ok})
+            self.completed(message, None, ok)
         for buffer in message.chain[message.sent:until]:
-            self.events.append(
-                {"ev": "completed", "message": message.id, "buffer": buffer.index, "ok": ok})
+            self.completed(message, buffer.index, ok)
             message.bytes -= len(buffer.data)
             buffer.data = b""
         message.sent = until
+
+    def completed(self, message, buffer, ok):
+        self.events.append(
+            {"ev": "completed", "message": message.id, "buffer": buffer, "ok": ok})
 
     def reset(self):
         for message in self.queue:
@@ -477,19 +469,11 @@ class Testee:
         name = command.get("cmd")
         if name == "start":
             return self.start(command)
-        if self.receiver is None:
+        known = {"send": lambda: self.sender.send(command), "run": lambda: self.run(command),
+                 "stats": self.stats, "keep": lambda: self.keep(command), "reset": self.reset}
+        if self.receiver is None or name not in known:
             return {"unsupported": True}
-        if name == "send":
-            return self.sender.send(command)
-        if name == "run":
-            return self.run(command)
-        if name == "stats":
-            return self.stats()
-        if name == "keep":
-            return self.keep(command)
-        if name == "reset":
-            return self.reset()
-        return {"unsupported": True}
+        return known[name]()
 
 
 def say(line):
