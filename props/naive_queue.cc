@@ -100,7 +100,7 @@ NaiveDatagram NaiveQueue::Compose(const Message& message) const {
     const size_t references = std::min<size_t>(79, (limits_.payload_bytes - tracking_bytes) / 12);
     datagram = Take(message, true, 0x7fffffff, references);
     datagram.mmap = datagram.bytes.size() > 12;
-    datagram.wire_bytes = static_cast<uint32_t>(16 + tracking_bytes + 12 * datagram.runs);
+    datagram.wire_bytes = static_cast<uint32_t>(16 + tracking_bytes + uint64_t{12} * datagram.runs);
     if (!datagram.mmap) datagram = Take(message, false, limits_.payload_bytes, references);
   } else {
     datagram = Take(message, false, limits_.payload_bytes, limits_.plain_runs);

@@ -203,6 +203,7 @@ std::vector<Wire> Interleave(const std::vector<Planned>& messages, Floors& floor
     stream.insert(stream.end(), message.datagrams.begin(), message.datagrams.end());
   }
   std::vector<std::vector<Wire>> left;
+  left.reserve(streams.size());
   for (auto& [key, stream] : streams) left.push_back(std::move(stream));
   std::vector<size_t> taken(left.size(), 0);
   std::vector<Wire> order;

@@ -14,7 +14,7 @@ uint32_t Number(const std::string& bytes, size_t offset, int width) {
 bool IsGoodReference(const std::string& bytes, size_t offset) {
   const uint64_t chunk = Number(bytes, offset + 4, 4);
   const uint64_t count = Number(bytes, offset + 8, 4);
-  return count > 0 && chunk < 640 && chunk * 16384 + count <= 640 * 16384;
+  return count > 0 && chunk < 640 && chunk * 16384 + count <= uint64_t{640} * 16384;
 }
 
 // "SHM-1", "SHM-2", or nothing.

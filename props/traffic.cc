@@ -745,7 +745,7 @@ class Editor {
   bool Reference() {
     const Recorded& one = recording_[sides_.has_send() ? sides_.send : sides_.recv];
     if (one.data[12] == 0 || one.data.size() < kHeaderBytes + 12) return false;
-    const size_t field = one.data.size() - 12 + 4 * dice_.Below(3);
+    const size_t field = one.data.size() - 12 + size_t{4} * dice_.Below(3);
     const uint32_t value = dice_.OneIn(3) ? 0 : dice_.OneIn(2) ? dice_.Below(700) : ~dice_.Below(9);
     return EachSide(
         [&](Recorded& side) { Store<uint32_t>(value, &side.data[field], MachineByteOrder()); });
