@@ -120,9 +120,13 @@ class Sweep {
     size_t lost = 0;
     for (const auto& [id, buffers] : accepted_) {
       const bool well = failed_.count(id) == 0;
-      if (transient) EXPECT_TRUE(well) << "message " << id;
+      if (transient) {
+        EXPECT_TRUE(well) << "message " << id;
+      }
       if (well && arrived_.count(id) == 0) ++lost;
-      if (!well && told) EXPECT_EQ(arrived_.count(id), 0U);
+      if (!well && told) {
+        EXPECT_EQ(arrived_.count(id), 0U);
+      }
     }
     EXPECT_LE(lost, lost_max);
     if (transient) {
@@ -193,7 +197,9 @@ class Sweep {
                                                .id = id});
     if (answer == WriteAnswer::kAccepted) accepted_[id] = chain.size();
     for (size_t i = 0; i < fd_count; ++i) {
-      if (!give || answer != WriteAnswer::kAccepted) EXPECT_EQ(::close(fds[i]), 0);
+      if (!give || answer != WriteAnswer::kAccepted) {
+        EXPECT_EQ(::close(fds[i]), 0);
+      }
     }
   }
 
@@ -270,7 +276,9 @@ class Sweep {
       const bool sending = sender_->wants_writable() || sender_->retry_ms().has_value();
       if (next == Next::kEnd || (next == Next::kWait && !sending)) break;
     }
-    if (next != Next::kEnd) EXPECT_EQ(sender_->queued_messages(), 0U) << "stands still";  // SND-7
+    if (next != Next::kEnd) {  // SND-7
+      EXPECT_EQ(sender_->queued_messages(), 0U) << "stands still";
+    }
   }
 
   Kind kind_;

@@ -346,18 +346,23 @@ void Receiver::Resume(ProcessSegments& segments) {
 }
 
 void Receiver::ResumeOwn() {
+  if (destroyed_ != nullptr) {  // in the middle of its own turn
+    ResumeAll(*destroyed_);
+    return;
+  }
   bool destroyed = false;
-  const bool outermost = destroyed_ == nullptr;
-  if (outermost) destroyed_ = &destroyed;
-  const bool* const gone = destroyed_;
-  while (!resumable_.empty()) {
+  destroyed_ = &destroyed;
+  ResumeAll(destroyed);
+  if (!destroyed) destroyed_ = nullptr;
+}
+
+void Receiver::ResumeAll(const bool& destroyed) {
+  while (!destroyed && !resumable_.empty()) {
     const uint32_t slot = resumable_.front();
     resumable_.erase(resumable_.begin());
     const std::unique_ptr<Incoming> incoming = std::move(held_incoming_[slot]);
     if (incoming != nullptr) OnAdmitted(*incoming);
-    if (*gone) return;
   }
-  if (outermost) destroyed_ = nullptr;
 }
 
 void Receiver::OnAnnouncement(Message& message) {

@@ -139,6 +139,7 @@ class Receiver {
   void DiscardHeld(const std::vector<uint32_t>& slots);
   static void Resume(ProcessSegments& segments);
   void ResumeOwn();
+  void ResumeAll(const bool& destroyed);
   void AddResumable(const std::vector<uint32_t>& slots);
   void OnAnnouncement(Message& message);
   void OnRemovePid(const Message& message);
