@@ -2,6 +2,8 @@
 # Whatever a testee does, the runner gives a verdict, and leaves nothing behind.
 # Usage: runner_test.sh PORTPROOF HOSTILE LIAR PYTHON
 set -uo pipefail
+# The suite watches memory: a sanitizer must not hold on to what was freed.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
 portproof=$1
 hostile=$2
 liar=$3
