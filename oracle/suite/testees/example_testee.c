@@ -305,5 +305,6 @@ int main(void) {
       say("{\"unsupported\":true}");
     }
   }
+  free(line);
   return 0;
 }
