@@ -451,9 +451,14 @@ Cost SharedRun(size_t bytes, uint64_t count, bool touched) {
         if (!receiver) {
           receiver = std::make_unique<OurReceiver>(pair.receive_end.get(), receiving,
                                                    ReassemblyLimits{}, [&](Message& message) {
-                                                     if (!touched) return;
-                                                     for (const Part& part : message.payload)
-                                                       sum += ReadAll(part.bytes());
+                                                     if (touched) {
+                                                       for (const Part& part : message.payload)
+                                                         sum += ReadAll(part.bytes());
+                                                     }
+                                                     message.payload.clear();
+                                                     const uint64_t one = 1;
+                                                     if (::write(consumed, &one, sizeof one) < 0)
+                                                       std::abort();
                                                    });
         }
         return receiver->Receive(count) + (sum == 1 ? 1 : 0);
@@ -541,6 +546,7 @@ void Streams() {
 }  // namespace
 
 int Main(std::string_view what) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const bool all = what == "all";
   if (all || what == "stub") Stub();
   if (all || what == "flood") Flood();
