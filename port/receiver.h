@@ -10,7 +10,7 @@
 //             may be more, no event will tell; kRetry: call again after a while; kEnd:
 //             the receive end is over and closed. A refused datagram is counted and told
 //             to the observer, and changes nothing else but what its rule says (RCV-5)
-//   holds     the socket; what is unfinished, at most MemoryBytesMax of ReceiverLimits;
+//   holds     the socket; what is unfinished, at most ReceiverMemoryBytesMax(limits);
 //             between turns no buffer of the loop's. A child that was forked cannot use
 //             it, and adopts anew (PRT-1). Not for several threads
 //   rules     HDR-1, HDR-4, HDR-7, HDR-8, FRG-1 ... FRG-9, RCV-1 ... RCV-7, SHM-1, SHM-2,

@@ -10,8 +10,9 @@
 //   source    nxt_port_new_port_mmap, nxt_port_mmap_get_buf, nxt_port_mmap_buf_completion
 //
 // The life of a range: Allocate; BufferOf it into a chain; HandedOver for each reference
-// the kernel took; Release when its buffer completes, well or not. What was handed over
-// the receiver frees, all else Release does, each chunk once.
+// before the kernel is called, TakenBack if it did not take it (Sender does both); Release when its
+// buffer completes, well or not. What was handed over the receiver frees, all else Release does,
+// each chunk once.
 #ifndef PORTPROOF_PORT_SEGMENT_H_
 #define PORTPROOF_PORT_SEGMENT_H_
 

@@ -84,7 +84,7 @@ inline Buffer SyncBuffer(bool last, uint64_t id = 0) {
 
 class Sender {
  public:
-  // Both outlive the sender: the workspace, and whatever it names.
+  // The workspace outlives the sender. Refused, the socket is closed.
   static absl::StatusOr<std::unique_ptr<Sender>> Adopt(Workspace& workspace, OwnedFd socket,
                                                        const SenderOptions& options);
   Sender(const Sender&) = delete;
@@ -92,7 +92,8 @@ class Sender {
   ~Sender();  // closes; completions that nobody took are gone with it
 
   WriteAnswer Write(const Outgoing& message);
-  // Tells the receiver of a segment whose chunks messages will name (SHM-10).
+  // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
+  // each id: kNoSegment where one of that id was announced before.
   WriteAnswer Announce(std::shared_ptr<Segment> segment, bool batch = false);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
