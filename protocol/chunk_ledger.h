@@ -8,8 +8,8 @@
 //             that allocation, and now are free: a chunk that was handed over may have
 //             come back free, and be part of a later allocation, before the release of
 //             the earlier one
-//   holds     a private bitmap, and for each chunk when it was handed over; what a peer
-//             writes to the shared bitmap does not count
+//   holds     a private bitmap, and for each chunk which allocation took it last; what a
+//             peer writes to the shared bitmap does not count
 //   rules     SHM-6
 //   source    none: the original frees what its completion finds, sent or not
 #ifndef PORTPROOF_PROTOCOL_CHUNK_LEDGER_H_
@@ -33,11 +33,14 @@ class ChunkLedger {
     const bool fresh = VisitChunks(
         first, count, [this](size_t word, uint64_t bits) { return (ours_[word] & bits) == 0; });
     if (!fresh) return std::nullopt;
+    ++allocations_;
     VisitChunks(first, count, [this](size_t word, uint64_t bits) {
       ours_[word] |= bits;
+      newest_[word] = allocations_;
       return true;
     });
-    return ++allocations_;
+    std::fill_n(taken_by_.begin() + first, count, allocations_);
+    return allocations_;
   }
 
   void HandedOver(const Reference& reference, const Geometry& geometry) {
@@ -46,9 +49,6 @@ class ChunkLedger {
       ours_[word] &= ~bits;
       return true;
     });
-    const auto begin = handed_over_.begin() + reference.first_chunk;
-    std::copy_n(begin, count, handed_over_before_.begin() + reference.first_chunk);
-    std::fill_n(begin, count, allocations_);
   }
 
   // What the last HandedOver of these chunks said did not happen: a sender says it before
@@ -59,8 +59,6 @@ class ChunkLedger {
       ours_[word] |= bits;
       return true;
     });
-    std::copy_n(handed_over_before_.begin() + reference.first_chunk, count,
-                handed_over_.begin() + reference.first_chunk);
   }
 
   // After a completion, good or bad: what was sent by copying, or not at all, is freed.
@@ -93,13 +91,14 @@ class ChunkLedger {
   friend bool operator==(const ChunkLedger&, const ChunkLedger&) = default;
 
  private:
-  // Of chunks that are ours: not those that were handed over since that allocation, which
-  // a later one has.
+  // Of chunks of that allocation's range that are ours: not those that were handed over,
+  // came back free, and which a later one has.
   uint64_t OfAllocation(uint64_t allocation, size_t word, uint64_t bits) const {
+    if (newest_[word] <= allocation) return bits;
     uint64_t of_it = bits;
     for (uint64_t rest = bits; rest != 0; rest &= rest - 1) {
       const auto bit = static_cast<uint32_t>(std::countr_zero(rest));
-      if (handed_over_[word * kWordChunks + bit] >= allocation) of_it &= ~(uint64_t{1} << bit);
+      if (taken_by_[word * kWordChunks + bit] != allocation) of_it &= ~(uint64_t{1} << bit);
     }
     return of_it;
   }
@@ -107,9 +106,8 @@ class ChunkLedger {
   static constexpr size_t kChunksMax = kMapWordsMax * kWordChunks;
 
   std::array<uint64_t, kMapWordsMax> ours_ = {};
-  // How many allocations there had been when a chunk was last handed over, and before.
-  std::array<uint64_t, kChunksMax> handed_over_ = {};
-  std::array<uint64_t, kChunksMax> handed_over_before_ = {};
+  std::array<uint64_t, kChunksMax> taken_by_ = {};  // which allocation took each last
+  std::array<uint64_t, kMapWordsMax> newest_ = {};  // the last that took any of the word
   uint64_t allocations_ = 0;
 };
 

@@ -85,6 +85,10 @@ constexpr bool VisitChunks(uint32_t first, uint32_t count, Visit visit) {
 // Gives back what AllocateChunks took, or a receiver got (SHM-6).
 template <typename Words>
 void FreeChunks(Words& words, uint32_t first, uint32_t count) {
+  if (count == 1) {
+    words.Free(first / kWordChunks, uint64_t{1} << first % kWordChunks);
+    return;
+  }
   VisitChunks(first, count, [&words](size_t word, uint64_t bits) {
     words.Free(word, bits);
     return true;
@@ -158,15 +162,16 @@ bool TakeChunks(Words& words, uint32_t first, uint32_t count) {
 
 template <typename Words>
 std::optional<uint32_t> AllocateOne(Words& words, uint32_t word_count) {
-  uint32_t lost = 0;
-  for (uint32_t word = 0; word < word_count; ++word) {
-    const uint64_t seen = words.Load(word);
-    if (seen == 0) continue;
+  for (uint32_t lost = 0; lost <= kLostRacesMax; ++lost) {
+    uint32_t word = 0;
+    uint64_t seen = words.Load(word);
+    while (seen == 0) {
+      if (++word == word_count) return std::nullopt;
+      seen = words.Load(word);
+    }
     if (words.Take(word, seen, seen & (0 - seen))) {
       return word * kWordChunks + static_cast<uint32_t>(std::countr_zero(seen));
     }
-    if (++lost > kLostRacesMax) return std::nullopt;
-    word = ~uint32_t{0};  // from the first one again
   }
   return std::nullopt;
 }
