@@ -51,36 +51,8 @@ Answer ClassifyReceive(int error) {
 
 SendBatch::SendBatch() : vectors_(kVectorsMax), list_(kListBytesMax) {}
 
-void SendBatch::Add(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
-                    std::span<const int> fds, uint32_t chunk_bytes) {
-  headers_[count_] = EncodeHeader(datagram.header);
-  bytes_[count_] = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
-  msghdr& message = messages_[count_].msg_hdr;
-  message.msg_iov = &vectors_[vectors_used_];
-  vectors_[vectors_used_++] = {headers_[count_].data(), kHeaderBytes};
-  if (datagram.mode == Mode::kShared) {
-    AddReferences(datagram, runs, chunk_bytes);
-  } else {
-    AddPlain(runs);
-  }
-  message.msg_iovlen = static_cast<size_t>(&vectors_[vectors_used_ - 1] - message.msg_iov) + 1;
-  if (fds.empty()) {
-    message.msg_control = nullptr;
-    message.msg_controllen = 0;
-  } else {
-    AddControl(message, fds);
-  }
-  ++count_;
-}
-
-void SendBatch::AddPlain(std::span<const ByteRun> runs) {
-  for (const ByteRun& run : runs) {
-    vectors_[vectors_used_++] = {reinterpret_cast<void*>(run.place), run.bytes};
-  }
-}
-
-void SendBatch::AddReferences(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
-                              uint32_t chunk_bytes) {
+iovec SendBatch::References(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                            uint32_t chunk_bytes) {
   uint8_t* const begin = &list_[list_used_];
   uint8_t* end = begin;
   if (datagram.tracking) {
@@ -94,12 +66,13 @@ void SendBatch::AddReferences(const PlannedDatagram& datagram, std::span<const B
     end += bytes.size();
   }
   list_used_ += static_cast<size_t>(end - begin);
-  vectors_[vectors_used_++] = {begin, static_cast<size_t>(end - begin)};
+  return {begin, static_cast<size_t>(end - begin)};
 }
 
 // All descriptors in one control message (FDS-2); its padding is sent too (HDR-9).
-void SendBatch::AddControl(msghdr& message, std::span<const int> fds) {
-  Control& control = controls_[count_];
+void SendBatch::AddControl(std::span<const int> fds) {
+  msghdr& message = messages_[count_ - 1].msg_hdr;
+  Control& control = controls_[count_ - 1];
   control.bytes.fill(0);
   message.msg_control = control.bytes.data();
   message.msg_controllen = CMSG_SPACE(fds.size_bytes());
@@ -183,6 +156,32 @@ Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigne
   return Answer::kDatagram;
 }
 
+namespace {
+
+int32_t CredentialsPid(const cmsghdr* control) {
+  ucred credentials = {};
+  std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
+  return credentials.pid;
+}
+
+bool IsCredentials(const cmsghdr* control) {
+  return control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_CREDENTIALS &&
+         control->cmsg_len >= CMSG_LEN(sizeof(ucred));
+}
+
+void TakeDescriptors(const cmsghdr* control, Received& received, Fds& fds) {
+  const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  ++received.rights_messages;
+  for (size_t i = 0; i < count; ++i) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
+    fds.emplace_back(fd);
+  }
+  received.fds += static_cast<uint32_t>(count);
+}
+
+}  // namespace
+
 Received ReceiveBatch::Take(unsigned index, Fds& fds) {
   assert(index < received_ && index == taken_);
   taken_ = index + 1;
@@ -190,22 +189,18 @@ Received ReceiveBatch::Take(unsigned index, Fds& fds) {
   Received received{.bytes = messages_[index].msg_len,
                     .truncated = (message.msg_flags & MSG_TRUNC) != 0,
                     .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
+  const cmsghdr* const first = CMSG_FIRSTHDR(&message);
+  if (first == nullptr) return received;
+  if (message.msg_controllen == CMSG_SPACE(sizeof(ucred)) && IsCredentials(first)) {
+    received.credentials_pid = CredentialsPid(first);  // and no descriptors
+    return received;
+  }
   for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
        control = CMSG_NXTHDR(&message, control)) {
-    if (control->cmsg_level != SOL_SOCKET) continue;
-    const size_t bytes = control->cmsg_len - CMSG_LEN(0);
-    if (control->cmsg_type == SCM_RIGHTS) {
-      ++received.rights_messages;
-      for (size_t i = 0; i < bytes / sizeof(int); ++i) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
-        fds.emplace_back(fd);
-        ++received.fds;
-      }
-    } else if (control->cmsg_type == SCM_CREDENTIALS && bytes >= sizeof(ucred)) {
-      ucred credentials = {};
-      std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
-      received.credentials_pid = credentials.pid;
+    if (IsCredentials(control)) {
+      received.credentials_pid = CredentialsPid(control);
+    } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
+      TakeDescriptors(control, received, fds);
     }
   }
   return received;

@@ -56,9 +56,11 @@ class SendBatch {
   void Load(const SendPlan& plan, uint32_t chunk_bytes, const Fds& fds) {
     Clear();
     for (const PlannedDatagram& datagram : plan.datagrams()) {
+      Add(datagram, plan.RunsOf(datagram), chunk_bytes);
+      if (datagram.fd_count == 0) continue;
       std::array<int, 2> passed = {-1, -1};
       for (size_t i = 0; i < datagram.fd_count; ++i) passed[i] = fds(datagram.fds[i]);
-      Add(datagram, plan.RunsOf(datagram), {passed.data(), datagram.fd_count}, chunk_bytes);
+      AddControl({passed.data(), datagram.fd_count});
     }
   }
   SendResult Send(Kernel& kernel, int socket);
@@ -70,12 +72,28 @@ class SendBatch {
   static constexpr size_t kControlBytes = CMSG_SPACE(2 * sizeof(int));
 
   void Clear() { count_ = vectors_used_ = list_used_ = 0; }
-  void Add(const PlannedDatagram& datagram, std::span<const ByteRun> runs, std::span<const int> fds,
-           uint32_t chunk_bytes);
-  void AddPlain(std::span<const ByteRun> runs);
-  void AddReferences(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
-                     uint32_t chunk_bytes);
-  void AddControl(msghdr& message, std::span<const int> fds);
+  void Add(const PlannedDatagram& datagram, std::span<const ByteRun> runs, uint32_t chunk_bytes) {
+    const size_t at = count_++;
+    headers_[at] = EncodeHeader(datagram.header);
+    bytes_[at] = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
+    iovec* const begin = &vectors_[vectors_used_];
+    iovec* end = begin;
+    *end++ = {headers_[at].data(), kHeaderBytes};
+    if (datagram.mode == Mode::kShared) {
+      *end++ = References(datagram, runs, chunk_bytes);
+    } else {
+      for (const ByteRun& run : runs) *end++ = {reinterpret_cast<void*>(run.place), run.bytes};
+    }
+    msghdr& message = messages_[at].msg_hdr;
+    message.msg_iov = begin;
+    message.msg_iovlen = static_cast<size_t>(end - begin);
+    message.msg_control = nullptr;
+    message.msg_controllen = 0;
+    vectors_used_ += message.msg_iovlen;
+  }
+  iovec References(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                   uint32_t chunk_bytes);
+  void AddControl(std::span<const int> fds);  // of the datagram added last
 
   std::array<mmsghdr, kPlanDatagramsMax> messages_ = {};
   std::array<uint32_t, kPlanDatagramsMax> bytes_ = {};

@@ -74,8 +74,11 @@ Receiver::Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options
       mmap_type_(NumberOf(*options_.profile, Type::kMmap)),
       read_queue_type_(NumberOf(*options_.profile, Type::kReadQueue)),
       remove_pid_type_(NumberOf(*options_.profile, Type::kRemovePid)),
+      intake_{options_.profile, options_.sizes.max_size, options_.handled},
       reassembly_(ConfigOf(options_)) {
   options_.segments->receivers().push_back(this);
+  if (mmap_type_) attended_ = attended_.With(*mmap_type_);
+  if (remove_pid_type_ && options_.obeys_remove_pid) attended_ = attended_.With(*remove_pid_type_);
 }
 
 // In the middle of its own turn the handler is still running: the workspace keeps it.
@@ -205,24 +208,29 @@ bool Receiver::IsEnd(unsigned index, unsigned count, size_t fds) {
 
 void Receiver::OnDatagram(const Received& received, Incoming& incoming) {
   const std::span<const uint8_t> bytes = workspace_.receive_batch.BytesOf(incoming.index);
+  const std::optional<DecodedHeader> decoded = DecodeHeader(bytes);
   std::optional<Header> header;
-  if (const auto decoded = DecodeHeader(bytes)) header = decoded->header;
-  const Admission admission = Admit(received, header,
-                                    {.profile = options_.profile,
-                                     .max_size = options_.sizes.max_size,
-                                     .handled = options_.handled});
+  if (decoded) header = incoming.header = decoded->header;
+  const Admission admission = Admit(received, header, intake_);
+  incoming.sender = admission.sender;
   if (admission.refused) {
-    const bool named = header && !received.truncated && HasReferences(*header);
-    if (named) ReleaseNamed(*header, admission.sender, bytes.subspan(kHeaderBytes));
-    incoming.fds.clear();
-    RefuseAndDiscard(*admission.refused, header, admission.sender, false);
+    RefuseReceived(*admission.refused, received, decoded.has_value(), incoming);
     return;
   }
-  incoming.header = *header;
-  incoming.sender = admission.sender;
   incoming.payload_bytes = static_cast<uint32_t>(bytes.size() - kHeaderBytes);
-  if (admission.pid_differs) ReportPid(*header, admission.sender);
+  if (admission.pid_differs) ReportPid(incoming.header, admission.sender);
   OnAdmitted(incoming);
+}
+
+// Before anything but its header was looked at.
+void Receiver::RefuseReceived(Rule rule, const Received& received, bool has_header,
+                              Incoming& incoming) {
+  const Header& header = incoming.header;
+  if (has_header && !received.truncated && HasReferences(header)) {
+    ReleaseNamed(header, incoming.sender, PayloadOf(incoming));
+  }
+  incoming.fds.clear();
+  RefuseAndDiscard(rule, has_header ? std::optional(header) : std::nullopt, incoming.sender, false);
 }
 
 void Receiver::OnAdmitted(Incoming& incoming) {
@@ -244,8 +252,18 @@ void Receiver::OnAdmitted(Incoming& incoming) {
     RefuseAndDiscard(*refused, header, incoming.sender, incoming.resumed);
     return;
   }
-  Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes}, workspace_.actions);
-  Perform(incoming);
+  const Datagram datagram = {header, incoming.sender, incoming.payload_bytes};
+  if (!IsMessage(header)) {
+    Step(reassembly_, datagram, workspace_.actions);
+    Perform(incoming);
+    return;
+  }
+  if (const auto broken = BrokenByMessage(reassembly_, datagram)) {
+    const bool* const destroyed = destroyed_;
+    Refuse(*broken, header, incoming.sender, true);
+    if (*destroyed) return;
+  }
+  DeliverAlone(incoming);
 }
 
 // ------------------------------------------------------------- references
@@ -410,7 +428,7 @@ void Receiver::Perform(Incoming& incoming) {
     }
     switch (action.kind) {
       case Action::Kind::kDeliver:
-        DeliverAlone(incoming, action);
+        DeliverAlone(incoming);
         return;
       case Action::Kind::kOpen:
         Open(incoming, action);
@@ -448,15 +466,14 @@ void Receiver::Finish(Incoming& incoming, const Action& action) {
 }
 
 // The commonest by far: the buffer is lent to the handler, and goes back to its place.
-void Receiver::DeliverAlone(Incoming& incoming, const Action& action) {
+void Receiver::DeliverAlone(Incoming& incoming) {
   Workspace& workspace = workspace_;
-  Message message{action.header, incoming.sender, {}, std::move(incoming.fds)};
+  Message message{incoming.header, incoming.sender, {}, std::move(incoming.fds)};
   const Block* lent = nullptr;
   if (HasReferences(incoming.header)) {
     LendHoldings(message.payload);
   } else if (incoming.payload_bytes != 0) {
-    message.payload.push_back(TakePart(incoming));
-    lent = message.payload.front().block();
+    lent = message.payload.emplace_back(TakePart(incoming)).block();
   }
   const unsigned index = incoming.index;
   const bool in_batch = incoming.in_batch;
@@ -467,12 +484,18 @@ void Receiver::DeliverAlone(Incoming& incoming, const Action& action) {
 }
 
 void Receiver::Deliver(Message& message) {
+  if (attended_.Has(message.header.type) && Attend(message)) return;
+  (*handler_)(message);
+}
+
+// True: the handler does not get it.
+bool Receiver::Attend(Message& message) {
   if (message.header.type == mmap_type_) {
     OnAnnouncement(message);
-    return;
+    return true;
   }
-  if (options_.obeys_remove_pid && message.header.type == remove_pid_type_) OnRemovePid(message);
-  (*handler_)(message);
+  OnRemovePid(message);
+  return false;
 }
 
 void Receiver::OnRemovePid(const Message& message) {

@@ -127,6 +127,7 @@ class Receiver {
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
   void OnDatagram(const Received& received, Incoming& incoming);
+  void RefuseReceived(Rule rule, const Received& received, bool has_header, Incoming& incoming);
   void OnAdmitted(Incoming& incoming);
 
   bool HasReferences(const Header& header) const;
@@ -149,8 +150,9 @@ class Receiver {
   void Perform(Incoming& incoming);
   void Open(Incoming& incoming, const Action& action);
   void Finish(Incoming& incoming, const Action& action);
-  void DeliverAlone(Incoming& incoming, const Action& action);
+  void DeliverAlone(Incoming& incoming);
   void Deliver(Message& message);
+  bool Attend(Message& message);
   void LendHoldings(Payload& payload);
   void AppendTo(Payload& payload, Incoming& incoming, const Action& action);
   void Copy(Payload& payload, Incoming& incoming, const Action& action);
@@ -171,6 +173,8 @@ class Receiver {
   std::optional<uint8_t> mmap_type_;
   std::optional<uint8_t> read_queue_type_;
   std::optional<uint8_t> remove_pid_type_;
+  Intake intake_;
+  HandledTypes attended_ = HandledTypes::None();  // the receiver itself acts on them
   Reassembly reassembly_;
   HeldMessages held_;
   std::vector<Unfinished> unfinished_;

@@ -51,51 +51,45 @@ bool Sender::open() const { return queue_.open() && generation_ == ForkGeneratio
 
 // ---------------------------------------------------------------- writing
 
-WriteAnswer Sender::Write(const Outgoing& message) {
-  bool flush_now = false;
-  WriteRequest request;
-  const WriteAnswer answer = Put(message, request, flush_now);
-  if (answer != WriteAnswer::kAccepted) return answer;
-  if (flush_now) Flush();
-  if (request.fd_count == 0) return answer;
+WriteAnswer Sender::WriteBuffers(const WriteRequest& request) {
+  const WriteResult result = Put(request);
+  if (result.flush_now) Flush();
+  return result.answer;
+}
+
+WriteAnswer Sender::WriteDescriptors(const Outgoing& message, WriteRequest request) {
+  const WriteResult result = PutDescriptors(message, request);
+  if (result.answer != WriteAnswer::kAccepted) return result.answer;
+  if (result.flush_now) Flush();
   return SettleBorrowed(request);
 }
 
 WriteAnswer Sender::Enqueue(const Outgoing& message) {
   assert(message.fds.empty() || message.batch);
-  bool flush_now = false;
-  WriteRequest request;
-  return Put(message, request, flush_now);
+  WriteRequest request = RequestFor(message);
+  return (message.fds.empty() ? Put(request) : PutDescriptors(message, request)).answer;
 }
 
-WriteAnswer Sender::Put(const Outgoing& message, WriteRequest& request, bool& flush_now) {
-  if (generation_ != ForkGeneration()) return WriteAnswer::kClosed;  // PRT-1
-  if (message.fds.size() > request.fds.size()) return WriteAnswer::kFds;
-  if (!SegmentsKnown(message.chain)) return WriteAnswer::kNoSegment;
-  request = {.stream = message.stream,
-             .reply_port = message.reply_port,
-             .type = message.type,
-             .last = message.last,
-             .batch = message.batch,
-             .close_fds = message.close_fds,
-             .fd_count = static_cast<uint8_t>(message.fds.size()),
-             .writer = message.writer,
-             .message_id = message.id,
-             .tracking = message.tracking,
-             .chain = message.chain};
+inline WriteResult Sender::Put(const WriteRequest& request) {
+  if (generation_ != ForkGeneration()) return {WriteAnswer::kClosed};  // PRT-1
+  if (!SegmentsKnown(request.chain)) return {WriteAnswer::kNoSegment};
+  return queue_.Write(request, actions_);
+}
+
+WriteResult Sender::PutDescriptors(const Outgoing& message, WriteRequest& request) {
+  if (message.fds.size() > request.fds.size()) return {WriteAnswer::kFds};
+  request.fd_count = static_cast<uint8_t>(message.fds.size());
   for (size_t i = 0; i < message.fds.size(); ++i) {
     request.fds[i] = TakeSlot({message.fds[i], message.close_fds});
   }
-  const WriteResult result = queue_.Write(request, actions_);
-  flush_now = result.flush_now;
+  const WriteResult result = Put(request);
   if (result.answer != WriteAnswer::kAccepted) {
     for (size_t i = 0; i < request.fd_count; ++i) FreeSlot(request.fds[i]);
-    return result.answer;
+    return result;
   }
-  if (actions_.empty()) return WriteAnswer::kAccepted;
   Perform();
-  if (!duplicate_failed_) return WriteAnswer::kAccepted;
-  return Withdraw(request);
+  if (duplicate_failed_) return {Withdraw(request)};
+  return result;
 }
 
 // What is still borrowed has left, or failed: a message that waits has copies.

@@ -91,7 +91,10 @@ class Sender {
   Sender& operator=(const Sender&) = delete;
   ~Sender();  // closes; completions that nobody took are gone with it
 
-  WriteAnswer Write(const Outgoing& message);
+  WriteAnswer Write(const Outgoing& message) {
+    const WriteRequest request = RequestFor(message);
+    return message.fds.empty() ? WriteBuffers(request) : WriteDescriptors(message, request);
+  }
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
   // each id: kNoSegment where one of that id was announced before.
   WriteAnswer Announce(std::shared_ptr<Segment> segment, bool batch = false);
@@ -141,7 +144,24 @@ class Sender {
   };
 
   Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid);
-  WriteAnswer Put(const Outgoing& message, WriteRequest& request, bool& flush_now);
+  // All but the descriptors.
+  static WriteRequest RequestFor(const Outgoing& message) {
+    WriteRequest request = {.stream = message.stream,
+                            .reply_port = message.reply_port,
+                            .type = message.type,
+                            .last = message.last,
+                            .batch = message.batch,
+                            .close_fds = message.close_fds,
+                            .writer = message.writer,
+                            .message_id = message.id,
+                            .chain = message.chain};
+    if (message.tracking) request.tracking = message.tracking;
+    return request;
+  }
+  WriteAnswer WriteBuffers(const WriteRequest& request);
+  WriteAnswer WriteDescriptors(const Outgoing& message, WriteRequest request);
+  WriteResult Put(const WriteRequest& request);
+  WriteResult PutDescriptors(const Outgoing& message, WriteRequest& request);
   WriteAnswer SettleBorrowed(const WriteRequest& request);
   WriteAnswer Withdraw(const WriteRequest& request);
   bool SegmentsKnown(std::span<const Buffer> chain) const;

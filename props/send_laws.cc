@@ -51,7 +51,7 @@ void SenderLaws::Wrote(const WriteRequest& request, uint32_t announces, const Wr
                        const SendActions& actions) {
   ++now_;
   size_t waiting = 0;
-  size_t bytes = ChainBytes(request.chain);
+  size_t bytes = SurveyOf(request.chain).bytes;
   size_t fds = request.fd_count;
   for (const auto& [id, message] : messages_) {
     if (!Waiting(message)) continue;

@@ -6,24 +6,6 @@
 
 namespace portproof {
 
-Mode ChooseMode(std::span<const Buffer> chain, uint32_t chunk_bytes) {
-  bool any_bytes = false;
-  for (const Buffer& buffer : chain) {
-    if (buffer.bytes == 0) continue;
-    any_bytes = true;
-    const bool nameable = buffer.kind == BufferKind::kShared && buffer.usable &&
-                          buffer.segment_offset % chunk_bytes == 0;
-    if (!nameable) return Mode::kPlain;
-  }
-  return any_bytes ? Mode::kShared : Mode::kPlain;
-}
-
-uint64_t ChainBytes(std::span<const Buffer> chain) {
-  uint64_t bytes = 0;
-  for (const Buffer& buffer : chain) bytes += buffer.bytes;
-  return bytes;
-}
-
 bool ValidChain(std::span<const Buffer> chain) {
   for (const Buffer& buffer : chain) {
     const bool sync = buffer.kind == BufferKind::kSync;

@@ -3,9 +3,9 @@
 //   shapes    Buffer: where its bytes are and how many; addresses are numbers that
 //             are compared, never followed. A sync buffer carries no bytes, but may
 //             carry the mark that ends the conversation; only a sync buffer has it
-//   returns   ChooseMode: shared only if there are bytes, and every buffer with bytes
-//             is shared, begins on a chunk and may be named to that destination;
-//             else plain. ChainBytes: the sum. ValidChain: whether the chain keeps
+//   returns   SurveyOf: the sum of the bytes; and the mode: shared only if there are
+//             bytes, and every buffer with bytes is shared, begins on a chunk and may be
+//             named to that destination; else plain. ValidChain: whether the chain keeps
 //             what this header asks for
 //   holds     nothing; allocates nothing
 //   rules     SHM-3, IOV-2
@@ -39,9 +39,24 @@ struct Buffer {
 // How a message travels, decided once, before its first datagram (SHM-3).
 enum class Mode : uint8_t { kPlain, kShared };
 
-Mode ChooseMode(std::span<const Buffer> chain, uint32_t chunk_bytes = kUnitGeometry.chunk_bytes);
+struct ChainSurvey {
+  uint64_t bytes = 0;
+  Mode mode = Mode::kPlain;
+};
 
-uint64_t ChainBytes(std::span<const Buffer> chain);
+inline ChainSurvey SurveyOf(std::span<const Buffer> chain,
+                            uint32_t chunk_bytes = kUnitGeometry.chunk_bytes) {
+  ChainSurvey survey;
+  bool nameable = true;
+  for (const Buffer& buffer : chain) {
+    if (buffer.bytes == 0) continue;
+    survey.bytes += buffer.bytes;
+    nameable = nameable && buffer.kind == BufferKind::kShared && buffer.usable &&
+               buffer.segment_offset % chunk_bytes == 0;
+  }
+  if (nameable && survey.bytes != 0) survey.mode = Mode::kShared;
+  return survey;
+}
 
 bool ValidChain(std::span<const Buffer> chain);
 

@@ -141,17 +141,17 @@ TEST(ChainTest, SharedOnlyIfEveryByteCanBeNamed) {  // SHM-3
   const Buffer plain = {.address = 1, .bytes = 1};
   const Buffer empty = {.address = 1};
   const Buffer sync = {.kind = BufferKind::kSync, .last = true};
-  EXPECT_EQ(ChooseMode(std::vector{shared}), Mode::kShared);
-  EXPECT_EQ(ChooseMode(std::vector{sync, shared, empty, shared}), Mode::kShared);
-  EXPECT_EQ(ChooseMode(std::vector{shared, plain}), Mode::kPlain);
-  EXPECT_EQ(ChooseMode(std::vector<Buffer>{}), Mode::kPlain);
-  EXPECT_EQ(ChooseMode(std::vector{sync, empty}), Mode::kPlain);
+  EXPECT_EQ(SurveyOf(std::vector{shared}).mode, Mode::kShared);
+  EXPECT_EQ(SurveyOf(std::vector{sync, shared, empty, shared}).mode, Mode::kShared);
+  EXPECT_EQ(SurveyOf(std::vector{shared, plain}).mode, Mode::kPlain);
+  EXPECT_EQ(SurveyOf(std::vector<Buffer>{}).mode, Mode::kPlain);
+  EXPECT_EQ(SurveyOf(std::vector{sync, empty}).mode, Mode::kPlain);
   Buffer crooked = shared;
   crooked.segment_offset += 1;
-  EXPECT_EQ(ChooseMode(std::vector{shared, crooked}), Mode::kPlain);
+  EXPECT_EQ(SurveyOf(std::vector{shared, crooked}).mode, Mode::kPlain);
   Buffer unusable = shared;
   unusable.usable = false;
-  EXPECT_EQ(ChooseMode(std::vector{shared, unusable}), Mode::kPlain);
+  EXPECT_EQ(SurveyOf(std::vector{shared, unusable}).mode, Mode::kPlain);
 }
 
 TEST(ChainTest, WhatAChainMayHold) {

@@ -79,14 +79,43 @@ struct Admission {
   friend bool operator==(const Admission&, const Admission&) = default;
 };
 
-// Runs the checks of section 5 in their order, up to the shared memory references.
-//   header   as decoded; absent exactly where fewer than 16 bytes came
-Admission Admit(const Received& received, const std::optional<Header>& header,
-                const Intake& receiver);
-
 // The sender's identity: the kernel's word where it has one, else the header's (HDR-7).
 constexpr int32_t SenderOf(const Received& received, const Header& header) {
   return received.credentials_pid != 0 ? received.credentials_pid : header.pid;
+}
+
+// The first check of section 5 that fails, in their order, up to the shared memory
+// references; `header` as decoded, absent exactly where fewer than 16 bytes came.
+inline std::optional<Rule> FirstFailure(const Received& received,
+                                        const std::optional<Header>& header,
+                                        const Intake& receiver) {
+  if (received.rights_messages > 1 || received.fds > receiver.profile->fds_max) return Rule::kFds2;
+  if (received.control_truncated) return Rule::kRcv1;  // FDS-7
+  if (received.bytes < kHeaderBytes || !header) return Rule::kHdr1;
+  if (received.truncated || received.bytes > DatagramBytesMax(receiver.max_size)) {
+    return Rule::kRcv1;
+  }
+  const bool has_handler =
+      header->type < receiver.profile->types.size() && receiver.handled.Has(header->type);
+  if (!has_handler) return Rule::kHdr4;
+  if (header->nf && received.fds > 0) return Rule::kFds1;
+  return std::nullopt;
+}
+
+// Types whose header may carry another pid than the sender's (HDR-7).
+bool PidMayDiffer(const Profile& profile, uint8_t number);
+
+inline Admission Admit(const Received& received, const std::optional<Header>& header,
+                       const Intake& receiver) {
+  Admission admission;
+  admission.refused = FirstFailure(received, header, receiver);
+  admission.fds = admission.refused ? Fate::kClose : Fate::kAdopt;
+  if (header) {
+    admission.sender = SenderOf(received, *header);
+    admission.pid_differs =
+        admission.sender != header->pid && !PidMayDiffer(*receiver.profile, header->type);
+  }
+  return admission;
 }
 
 // Whether a refusal by this rule also discards the open assembly of the datagram's

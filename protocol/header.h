@@ -22,9 +22,12 @@
 #ifndef PORTPROOF_PROTOCOL_HEADER_H_
 #define PORTPROOF_PROTOCOL_HEADER_H_
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,6 +51,12 @@ struct Header {
 
   friend bool operator==(const Header&, const Header&) = default;
 };
+// In memory as on the wire of this machine, but for the values a flag may have there.
+static_assert(sizeof(Header) == kHeaderBytes && offsetof(Header, pid) == 4 &&
+              offsetof(Header, reply_port) == 8 && offsetof(Header, type) == 10 &&
+              offsetof(Header, last) == 11 && offsetof(Header, mmap) == 12 &&
+              offsetof(Header, nf) == 13 && offsetof(Header, mf) == 14 &&
+              offsetof(Header, byte15) == 15);
 
 struct DecodedHeader {
   Header header;
@@ -59,6 +68,14 @@ inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
   if (bytes.size() < kHeaderBytes) return std::nullopt;  // HDR-1
   const uint8_t* b = bytes.data();
   DecodedHeader decoded;
+  uint32_t flags = 0;
+  std::memcpy(&flags, b + 11, sizeof flags);
+  if (order == MachineByteOrder() && (flags & 0xfefefefe) == 0) {  // each flag 0 or 1
+    std::array<uint8_t, kHeaderBytes> copy;
+    std::copy_n(b, kHeaderBytes, copy.begin());
+    decoded.header = std::bit_cast<Header>(copy);
+    return decoded;
+  }
   decoded.header.stream = Load<uint32_t>(b, order);
   decoded.header.pid = static_cast<int32_t>(Load<uint32_t>(b + 4, order));
   decoded.header.reply_port = Load<uint16_t>(b + 8, order);
@@ -75,6 +92,7 @@ inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
 // Byte 15 is written as the header says: 0 wherever it is padding (HDR-5).
 inline std::array<uint8_t, kHeaderBytes> EncodeHeader(const Header& header,
                                                       ByteOrder order = MachineByteOrder()) {
+  if (order == MachineByteOrder()) return std::bit_cast<std::array<uint8_t, kHeaderBytes>>(header);
   std::array<uint8_t, kHeaderBytes> bytes{};  // HDR-9
   Store<uint32_t>(header.stream, bytes.data(), order);
   Store<uint32_t>(static_cast<uint32_t>(header.pid), bytes.data() + 4, order);

@@ -143,6 +143,7 @@ class Reassembly {
   void Reserve(size_t open);
 
   friend bool operator==(const Reassembly&, const Reassembly&) = default;
+  friend std::optional<Rule> BrokenByMessage(const Reassembly& state, const Datagram& datagram);
   friend void Step(Reassembly& state, const Datagram& datagram, Actions& actions);
   friend void Step(Reassembly& state, const Refused& refused, Actions& actions);
   friend void Step(Reassembly& state, const SenderDied& died, Actions& actions);
@@ -193,20 +194,27 @@ void Step(Reassembly& state, const SenderDied& died, Actions& actions);
 void Step(Reassembly& state, const Closed& closed, Actions& actions);
 void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions);
 
-// Inline for the commonest datagram by far: a message of its own.
+// The commonest datagram by far is a message of its own, delivered whatever is open.
+constexpr bool IsMessage(const Header& header) { return !header.nf && !header.mf; }
+// What the sender of one broke, if anything: Step's answer without the action.
+// precondition: IsMessage(datagram.header)
+inline std::optional<Rule> BrokenByMessage(const Reassembly& state, const Datagram& datagram) {
+  if (state.table_.empty()) return std::nullopt;
+  const uint64_t key = state.KeyOf(datagram.sender, datagram.header.stream);
+  if (state.table_.Find(key) == nullptr) return std::nullopt;
+  return Rule::kFrg6;
+}
+
 inline void Step(Reassembly& state, const Datagram& datagram, Actions& actions) {
   actions.clear();
-  if (datagram.header.nf || datagram.header.mf) {
+  if (!IsMessage(datagram.header)) {
     state.StepFragment(datagram, actions);
     return;
   }
   Action& action = actions.emplace_back();
   action.header = datagram.header;
   action.payload_bytes = datagram.payload_bytes;
-  if (!state.table_.empty() &&
-      state.table_.Find(state.KeyOf(datagram.sender, datagram.header.stream)) != nullptr) {
-    action.rule = Rule::kFrg6;
-  }
+  action.rule = BrokenByMessage(state, datagram);
 }
 
 // What a chain of fragments occupies in the shell that performs Storage, capacity

@@ -38,40 +38,45 @@ SendQueue::SendQueue(const SendLimits& limits) : limits_(limits) {
 
 WriteResult SendQueue::Write(const WriteRequest& request, SendActions& actions) {
   assert(ValidChain(request.chain) && request.fd_count <= request.fds.size());
-  const uint64_t chain_bytes = ChainBytes(request.chain);
-  const WriteAnswer answer = Judge(request, chain_bytes);
+  const ChainSurvey survey = SurveyOf(request.chain, limits_.chunk_bytes);
+  const WriteAnswer answer = Judge(request, survey.bytes);
   if (answer != WriteAnswer::kAccepted) return {answer, false};
   const bool flush_now = waiting_ == Waiting::kNo && !request.batch;
   const bool leaves_at_once = flush_now && empty();  // SND-1
   const uint32_t slot = TakeSlot();
   Message& message = slots_[slot];
-  message.chain.assign(request.chain.begin(), request.chain.end());
+  message.chain.Assign(request.chain);
   message.unsent = {};
   message.place = next_place_++;
-  message.id = request.message_id;
-  message.bytes_left = chain_bytes;
+  message.bytes_left = survey.bytes;
   message.share = 0;
   message.stream = request.stream;
-  message.writer = request.writer;
-  message.fds = request.fds;
   message.reply_port = request.reply_port;
   message.type = request.type;
-  message.fd_count = request.fd_count;
-  message.mode = ChooseMode(request.chain, limits_.chunk_bytes);  // SHM-3
   message.last = request.last;
-  message.begun = false;
+  message.whole = survey.mode == Mode::kPlain && request.chain.size() <= 1 &&
+                  survey.bytes <= limits_.payload_bytes;
   message.owns_fds = request.close_fds;
-  message.tracking = request.tracking;
-  queued_bytes_ += chain_bytes;
+  message.fd_count = request.fd_count;
+  message.begun = false;
+  message.fds = request.fds;
+  message.writer = request.writer;
+  message.mode = survey.mode;  // SHM-3
+  message.id = request.message_id;
+  message.tracking.reset();
+  if (request.tracking) [[unlikely]]
+    message.tracking = request.tracking;
+  queued_bytes_ += survey.bytes;
   queued_fds_ += request.fd_count;
   unbegun_.push_back(slot);
-  if (!leaves_at_once) DuplicateBorrowed(message, actions);
+  if (!leaves_at_once && message.fd_count != 0) DuplicateBorrowed(message, actions);
   return {WriteAnswer::kAccepted, flush_now};
 }
 
 WriteAnswer SendQueue::Judge(const WriteRequest& request, uint64_t chain_bytes) const {
-  if (status_ == Status::kClosed) return WriteAnswer::kClosed;
-  if (status_ == Status::kFailed) return WriteAnswer::kFailed;
+  if (status_ != Status::kOpen) {
+    return status_ == Status::kClosed ? WriteAnswer::kClosed : WriteAnswer::kFailed;
+  }
   if (request.type >= limits_.type_count) return WriteAnswer::kType;
   if (request.fd_count > limits_.fds_per_message) return WriteAnswer::kFds;
   if (!limits_.takes_fragments && NeedsFragments(request)) return WriteAnswer::kFragments;
@@ -83,8 +88,8 @@ WriteAnswer SendQueue::Judge(const WriteRequest& request, uint64_t chain_bytes) 
 
 bool SendQueue::NeedsFragments(const WriteRequest& request) const {
   Message message;
-  message.chain.assign(request.chain.begin(), request.chain.end());
-  message.mode = ChooseMode(request.chain, limits_.chunk_bytes);
+  message.chain.Assign(request.chain);
+  message.mode = SurveyOf(request.chain, limits_.chunk_bytes).mode;
   message.tracking = request.tracking;
   PlannedDatagram datagram;
   std::array<ByteRun, kSharedRunsMax> runs;
@@ -120,10 +125,7 @@ uint32_t SendQueue::TakeSlot() {
   return slot;
 }
 
-void SendQueue::FreeSlot(uint32_t slot) {
-  slots_[slot].chain.clear();
-  free_.push_back(slot);
-}
+void SendQueue::FreeSlot(uint32_t slot) { free_.push_back(slot); }
 
 // --------------------------------------------------------------- planning
 
@@ -158,67 +160,113 @@ void SendQueue::Plan(SendPlan& plan) const {
   plan.generation_ = generation_;
   Ahead ahead;
   while (const std::optional<uint32_t> slot = Next(ahead)) {
+    if (plan.count_ == kPlanDatagramsMax) return;
     const Message& message = slots_[*slot];
-    ChainCursor from = message.unsent;
-    uint64_t share = message.share;
-    bool begun = message.begun;
-    bool last = message.last;
-    for (bool more = true; more;) {
-      if (plan.count_ == kPlanDatagramsMax) return;
-      PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
-      const Composed composed =
-          ComposeNext(message, from, datagram, std::span(plan.runs_).subspan(plan.run_count_));
-      last |= composed.last;  // IOV-6: once set it stays
-      more = composed.more;
-      datagram.header = {.stream = message.stream,
-                         .pid = limits_.pid,
-                         .reply_port = message.reply_port,
-                         .type = message.type,
-                         .last = last,
-                         .mmap = datagram.mode == Mode::kShared,
-                         .nf = begun,
-                         .mf = more,
-                         .byte15 = static_cast<uint8_t>(datagram.tracking.has_value())};
-      datagram.fd_count = begun ? 0 : message.fd_count;  // SND-8, FDS-1
-      datagram.fds = message.fds;
-      datagram.slot = *slot;
-      datagram.first_run = static_cast<uint32_t>(plan.run_count_);
-      plan.run_count_ += datagram.run_count;
-      from = composed.next;
-      begun = true;
-      share += kHeaderBytes + datagram.payload_bytes;
-      if (more && share >= limits_.share_bytes) return;  // the rotation (SND-5)
+    if (message.whole) {
+      PlanWhole(message, *slot, plan);
+      ++ahead.unbegun;
+      continue;
     }
-    ++(message.begun ? ahead.begun : ahead.unbegun);
+    if (!PlanFragments(message, *slot, plan)) return;
+    ahead.begun += message.begun ? 1 : 0;
+    ahead.unbegun += message.begun ? 0 : 1;
   }
+}
+
+// What Compose would make of it, without the walk.
+inline void SendQueue::PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const {
+  PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
+  const bool has_bytes = message.bytes_left != 0;
+  bool last = message.last;
+  if (!message.chain.empty()) {
+    const Buffer& buffer = message.chain[0];
+    last |= buffer.last;  // IOV-6
+    plan.runs_[plan.run_count_] = {buffer.address, buffer.bytes};
+  }
+  const auto bytes = static_cast<uint32_t>(message.bytes_left);
+  datagram.header = {.stream = message.stream,
+                     .pid = limits_.pid,
+                     .reply_port = message.reply_port,
+                     .type = message.type,
+                     .last = last};
+  datagram.mode = Mode::kPlain;
+  datagram.fd_count = message.fd_count;
+  datagram.fds = message.fds;
+  datagram.payload_bytes = bytes;
+  datagram.run_count = has_bytes ? 1 : 0;
+  datagram.tracking.reset();
+  datagram.first_run = static_cast<uint32_t>(plan.run_count_);
+  datagram.slot = slot;
+  datagram.chain_bytes = bytes;
+  datagram.next = {static_cast<uint32_t>(message.chain.size()), 0};
+  plan.run_count_ += datagram.run_count;
+}
+
+// False: the plan ends here, for want of room or at the message's rotation.
+bool SendQueue::PlanFragments(const Message& message, uint32_t slot, SendPlan& plan) const {
+  ChainCursor from = message.unsent;
+  uint64_t share = message.share;
+  bool begun = message.begun;
+  bool last = message.last;
+  for (bool more = true; more;) {
+    if (plan.count_ == kPlanDatagramsMax) return false;
+    PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
+    const Composed composed =
+        ComposeNext(message, from, datagram, std::span(plan.runs_).subspan(plan.run_count_));
+    last |= composed.last;  // IOV-6: once set it stays
+    more = composed.more;
+    datagram.run_count = composed.run_count;
+    datagram.chain_bytes = composed.payload_bytes;
+    datagram.next = composed.next;
+    datagram.header = {.stream = message.stream,
+                       .pid = limits_.pid,
+                       .reply_port = message.reply_port,
+                       .type = message.type,
+                       .last = last,
+                       .mmap = datagram.mode == Mode::kShared,
+                       .nf = begun,
+                       .mf = more,
+                       .byte15 = static_cast<uint8_t>(datagram.tracking.has_value())};
+    datagram.fd_count = begun ? 0 : message.fd_count;  // SND-8, FDS-1
+    datagram.fds = message.fds;
+    datagram.slot = slot;
+    datagram.first_run = static_cast<uint32_t>(plan.run_count_);
+    plan.run_count_ += composed.run_count;
+    from = composed.next;
+    begun = true;
+    share += kHeaderBytes + datagram.payload_bytes;
+    if (more && share >= limits_.share_bytes) return false;  // SND-5
+  }
+  return true;
 }
 
 Composed SendQueue::ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
                                 std::span<ByteRun> runs) const {
   ComposeLimits limits{limits_.payload_bytes, limits_.plain_runs};
-  if (message.mode == Mode::kShared) {
-    const bool tracking = message.tracking.has_value();
-    const ComposeLimits shared = SharedLimits(limits_.payload_bytes, tracking);
-    const Composed composed = ComposeShared(message.chain, from, shared, runs);
-    if (composed.payload_bytes > kReferenceBytes) {
-      datagram.mode = Mode::kShared;
-      datagram.tracking = message.tracking;
-      datagram.run_count = composed.run_count;
-      datagram.chain_bytes = composed.payload_bytes;
-      datagram.next = composed.next;
-      datagram.payload_bytes = static_cast<uint32_t>(composed.run_count * kReferenceBytes +
-                                                     (tracking ? kTrackingBytes : 0));
-      return composed;
-    }
-    limits.runs = shared.runs;  // SHM-4: plain after all
+  if (message.mode == Mode::kShared) [[unlikely]] {
+    const auto composed = ComposeReferences(message, from, datagram, runs);
+    if (composed) return *composed;
+    limits.runs = SharedLimits(limits_.payload_bytes, message.tracking.has_value()).runs;
   }
-  const Composed composed = Compose(message.chain, from, limits, runs);
+  const Composed composed = Compose(message.chain.span(), from, limits, runs);
   datagram.mode = Mode::kPlain;
   datagram.tracking.reset();
-  datagram.run_count = composed.run_count;
-  datagram.chain_bytes = composed.payload_bytes;
-  datagram.next = composed.next;
   datagram.payload_bytes = composed.payload_bytes;
+  return composed;
+}
+
+// Nothing where the copied bytes take no more room (SHM-4).
+std::optional<Composed> SendQueue::ComposeReferences(const Message& message, ChainCursor from,
+                                                     PlannedDatagram& datagram,
+                                                     std::span<ByteRun> runs) const {
+  const bool tracking = message.tracking.has_value();
+  const Composed composed = ComposeShared(message.chain.span(), from,
+                                          SharedLimits(limits_.payload_bytes, tracking), runs);
+  if (composed.payload_bytes <= kReferenceBytes) return std::nullopt;
+  datagram.mode = Mode::kShared;
+  datagram.tracking = message.tracking;
+  datagram.payload_bytes =
+      static_cast<uint32_t>(composed.run_count * kReferenceBytes + (tracking ? kTrackingBytes : 0));
   return composed;
 }
 
@@ -235,15 +283,18 @@ void SendQueue::Commit(const SendPlan& plan, size_t count, SendActions& actions)
 void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions) {
   const uint32_t slot = datagram.slot;
   Message& message = slots_[slot];
-  const bool finishes = !datagram.header.mf;
-  const bool was_begun = message.begun;
-  if (!was_begun) Begin(slot, finishes, actions);
-  CompleteTo(message, datagram.next.buffer_index, true, actions);  // CMP-3
-  message.unsent = datagram.next;
-  message.last = datagram.header.last;
-  message.bytes_left -= datagram.chain_bytes;
   queued_bytes_ -= datagram.chain_bytes;
-  if (finishes) {
+  if (message.whole) {
+    LeaveUnbegun(message, actions);
+    CompleteWhole(message, actions);
+    FreeSlot(slot);
+    return;
+  }
+  const bool was_begun = message.begun;
+  if (!was_begun) LeaveUnbegun(message, actions);
+  message.begun = true;
+  CompleteTo(message, datagram.next.buffer_index, true, actions);  // CMP-3
+  if (!datagram.header.mf) {
     if (was_begun) {
       assert(begun_.front() == slot);
       begun_.pop_front();
@@ -252,6 +303,13 @@ void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions)
     FreeSlot(slot);
     return;
   }
+  if (!was_begun) {
+    begun_.push_front(slot);  // it came before the begun ones, or there were none
+    begun_streams_.insert(message.stream);
+  }
+  message.unsent = datagram.next;
+  message.last = datagram.header.last;
+  message.bytes_left -= datagram.chain_bytes;
   message.share += kHeaderBytes + datagram.payload_bytes;
   if (message.share < limits_.share_bytes) return;
   message.share = 0;  // SND-5: behind everything queued
@@ -260,37 +318,41 @@ void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions)
   begun_.push_back(slot);
 }
 
-void SendQueue::Begin(uint32_t slot, bool finishes, SendActions& actions) {
-  Message& message = slots_[slot];
-  assert(unbegun_.front() == slot);
+// Its first datagram is sent, and with it its descriptors.
+inline void SendQueue::LeaveUnbegun(Message& message, SendActions& actions) {
+  assert(&slots_[unbegun_.front()] == &message);
   unbegun_.pop_front();
-  message.begun = true;
+  if (message.fd_count == 0) return;
   queued_fds_ -= message.fd_count;
   for (size_t i = 0; message.owns_fds && i < message.fd_count; ++i) {  // SND-9
     actions.push_back({.kind = SendAction::Kind::kCloseFd, .fd = message.fds[i]});
   }
   message.fd_count = 0;
-  if (finishes) return;
-  begun_.push_front(slot);  // it came before the begun ones, or there were none
-  begun_streams_.insert(message.stream);
+}
+
+SendAction SendQueue::Completion(const Message& message, const Buffer* buffer, bool ok) {
+  return {.kind = SendAction::Kind::kComplete,
+          .ok = ok,
+          .has_buffer = buffer != nullptr,
+          .writer = message.writer,
+          .message_id = message.id,
+          .buffer_id = buffer == nullptr ? 0 : buffer->id};
+}
+
+// One completion: of the buffer, or of the message if it has none.
+inline void SendQueue::CompleteWhole(const Message& message, SendActions& actions) {
+  const std::span<const Buffer> chain = message.chain.span();
+  actions.push_back(Completion(message, chain.empty() ? nullptr : chain.data(), true));
 }
 
 // Completes the buffers below `buffer_index` that are not completed yet, in chain order
 // (CMP-2); at the end of a message without buffers, the message.
-void SendQueue::CompleteTo(Message& message, uint32_t buffer_index, bool ok, SendActions& actions) {
-  SendAction action{.kind = SendAction::Kind::kComplete,
-                    .ok = ok,
-                    .has_buffer = true,
-                    .writer = message.writer,
-                    .message_id = message.id};
-  if (message.chain.empty()) {
-    action.has_buffer = false;
-    actions.push_back(action);
-    return;
-  }
+void SendQueue::CompleteTo(const Message& message, uint32_t buffer_index, bool ok,
+                           SendActions& actions) {
+  const std::span<const Buffer> chain = message.chain.span();
+  if (chain.empty()) actions.push_back(Completion(message, nullptr, ok));
   for (uint32_t i = message.unsent.buffer_index; i < buffer_index; ++i) {
-    action.buffer_id = message.chain[i].id;
-    actions.push_back(action);
+    actions.push_back(Completion(message, &chain[i], ok));
   }
 }
 

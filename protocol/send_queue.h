@@ -33,8 +33,9 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/container/inlined_vector.h"
+#include "protocol/buffer_list.h"
 #include "protocol/chain.h"
 #include "protocol/chunk.h"
 #include "protocol/compose.h"
@@ -216,22 +217,23 @@ class SendQueue {
   enum class Waiting : uint8_t { kNo, kEvent, kRetry };
 
   struct Message {
-    absl::InlinedVector<Buffer, 2> chain;
+    BufferList chain;
     ChainCursor unsent;
     uint64_t place = 0;  // in the one queue of SND-6: grows with writes and rotations
-    uint64_t id = 0;
     uint64_t bytes_left = 0;
     uint64_t share = 0;
-    uint32_t stream = 0;
-    uint32_t writer = 0;
-    std::array<FdSlot, 2> fds = {};
+    uint32_t stream = 0;  // from here on in the order of WriteRequest
     uint16_t reply_port = 0;
     uint8_t type = 0;
-    uint8_t fd_count = 0;
-    Mode mode = Mode::kPlain;
     bool last = false;
-    bool begun = false;
+    bool whole = false;  // plain, of one buffer at most, and a single datagram
     bool owns_fds = false;
+    uint8_t fd_count = 0;
+    bool begun = false;
+    std::array<FdSlot, 2> fds = {};
+    uint32_t writer = 0;
+    Mode mode = Mode::kPlain;
+    uint64_t id = 0;
     std::optional<Tracking> tracking = {};
   };
 
@@ -242,17 +244,27 @@ class SendQueue {
   };
 
   WriteAnswer Judge(const WriteRequest& request, uint64_t chain_bytes) const;
-  bool NeedsFragments(const WriteRequest& request) const;
+  ABSL_ATTRIBUTE_NOINLINE bool NeedsFragments(const WriteRequest& request) const;
   uint32_t TakeSlot();
   void FreeSlot(uint32_t slot);
   std::optional<uint32_t> Next(Ahead ahead) const;
   bool StreamBusy(uint32_t stream, size_t begun_ended) const;
+  void PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const;
+  ABSL_ATTRIBUTE_NOINLINE bool PlanFragments(const Message& message, uint32_t slot,
+                                             SendPlan& plan) const;
   Composed ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
                        std::span<ByteRun> runs) const;
+  ABSL_ATTRIBUTE_NOINLINE std::optional<Composed> ComposeReferences(const Message& message,
+                                                                    ChainCursor from,
+                                                                    PlannedDatagram& datagram,
+                                                                    std::span<ByteRun> runs) const;
   void CommitOne(const PlannedDatagram& datagram, SendActions& actions);
-  void Begin(uint32_t slot, bool finishes, SendActions& actions);
-  void CompleteTo(Message& message, uint32_t buffer_index, bool ok, SendActions& actions);
-  void DuplicateBorrowed(Message& message, SendActions& actions);
+  void LeaveUnbegun(Message& message, SendActions& actions);
+  static SendAction Completion(const Message& message, const Buffer* buffer, bool ok);
+  static void CompleteWhole(const Message& message, SendActions& actions);
+  static void CompleteTo(const Message& message, uint32_t buffer_index, bool ok,
+                         SendActions& actions);
+  ABSL_ATTRIBUTE_NOINLINE void DuplicateBorrowed(Message& message, SendActions& actions);
   void FailMessage(uint32_t slot, SendActions& actions);
   void FailAll(Status status, SendActions& actions);
   void Arm(bool armed, SendActions& actions);

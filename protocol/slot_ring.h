@@ -21,25 +21,25 @@ class SlotRing {
 
   uint32_t operator[](size_t position) const {
     assert(position < count_);
-    return slots_[(front_ + position) & (slots_.size() - 1)];
+    return slots_[(front_ + position) & mask_];
   }
   uint32_t front() const { return (*this)[0]; }
   uint32_t back() const { return (*this)[count_ - 1]; }
 
   void push_back(uint32_t slot) {
     if (count_ == slots_.size()) Grow();
-    slots_[(front_ + count_) & (slots_.size() - 1)] = slot;
+    slots_[(front_ + count_) & mask_] = slot;
     ++count_;
   }
   void push_front(uint32_t slot) {
     if (count_ == slots_.size()) Grow();
-    front_ = (front_ - 1) & (slots_.size() - 1);
+    front_ = (front_ - 1) & mask_;
     slots_[front_] = slot;
     ++count_;
   }
   void pop_front() {
     assert(count_ > 0);
-    front_ = (front_ + 1) & (slots_.size() - 1);
+    front_ = (front_ + 1) & mask_;
     --count_;
   }
   void pop_back() {
@@ -54,10 +54,12 @@ class SlotRing {
     std::vector<uint32_t> larger(slots_.empty() ? 8 : 2 * slots_.size());
     for (size_t i = 0; i < count_; ++i) larger[i] = (*this)[i];
     slots_ = std::move(larger);
+    mask_ = slots_.size() - 1;
     front_ = 0;
   }
 
   std::vector<uint32_t> slots_;  // a power of two, or empty
+  size_t mask_ = 0;
   size_t front_ = 0;
   size_t count_ = 0;
 };
