@@ -130,7 +130,9 @@ class Receiver {
   void RefuseReceived(Rule rule, const Received& received, bool has_header, Incoming& incoming);
   void OnAdmitted(Incoming& incoming);
 
-  bool HasReferences(const Header& header) const;
+  bool HasReferences(const Header& header) const {
+    return header.mmap && header.type != read_queue_type_;  // SHM-1
+  }
   bool DecodeList(const Header& header, std::span<const uint8_t> payload);
   void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
   void ReleaseHoldings();

@@ -1,0 +1,155 @@
+// The receiver's second part: what becomes of a datagram that was admitted, as Reassembly
+// decides.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "port/receiver.h"
+
+namespace portproof {
+
+std::span<const uint8_t> Receiver::PayloadOf(const Incoming& incoming) const {
+  if (!incoming.in_batch) return incoming.part.bytes();
+  return workspace_.receive_batch.BytesOf(incoming.index).subspan(kHeaderBytes);
+}
+
+Part Receiver::TakePart(Incoming& incoming) {
+  if (!incoming.in_batch) return std::move(incoming.part);
+  return workspace_.receive_batch.TakeBuffer(incoming.index, kHeaderBytes, incoming.payload_bytes);
+}
+
+void Receiver::Perform(Incoming& incoming) {
+  const bool* const destroyed = destroyed_;
+  for (size_t i = 0; i < workspace_.actions.size(); ++i) {
+    const Action action = workspace_.actions[i];
+    if (action.rule && action.kind != Action::Kind::kDiscard) {
+      const bool accepted = action.kind != Action::Kind::kRefuse;
+      Refuse(*action.rule, incoming.header, incoming.sender, accepted);
+      if (*destroyed) return;
+    }
+    switch (action.kind) {
+      case Action::Kind::kDeliver:
+        DeliverAlone(incoming);
+        return;
+      case Action::Kind::kOpen:
+        Open(incoming, action);
+        break;
+      case Action::Kind::kAppend:
+        AppendTo(unfinished_[action.slot].payload, incoming, action);
+        break;
+      case Action::Kind::kFinish:
+        Finish(incoming, action);
+        return;
+      case Action::Kind::kRefuse:
+        if (HasReferences(incoming.header)) ReleaseHoldings();
+        incoming.fds.clear();
+        break;
+      case Action::Kind::kDiscard:
+        Discard(action.slot);
+        break;
+    }
+  }
+}
+
+void Receiver::Open(Incoming& incoming, const Action& action) {
+  if (action.slot >= unfinished_.size()) unfinished_.resize(action.slot + 1);
+  Unfinished& unfinished = unfinished_[action.slot];
+  unfinished.fds = std::move(incoming.fds);
+  AppendTo(unfinished.payload, incoming, action);
+}
+
+void Receiver::Finish(Incoming& incoming, const Action& action) {
+  Unfinished unfinished = std::exchange(unfinished_[action.slot], {});
+  AppendTo(unfinished.payload, incoming, action);
+  Message message{action.header, incoming.sender, std::move(unfinished.payload),
+                  std::move(unfinished.fds)};
+  Deliver(message);
+}
+
+// The commonest by far: the buffer is lent to the handler, and goes back to its place.
+void Receiver::DeliverAlone(Incoming& incoming) {
+  Workspace& workspace = workspace_;
+  Message message{incoming.header, incoming.sender, {}, std::move(incoming.fds)};
+  const Block* lent = nullptr;
+  if (HasReferences(incoming.header)) {
+    LendHoldings(message.payload);
+  } else if (incoming.payload_bytes != 0) {
+    lent = message.payload.emplace_back(TakePart(incoming)).block();
+  }
+  const unsigned index = incoming.index;
+  const bool in_batch = incoming.in_batch;
+  Deliver(message);
+  if (!in_batch || lent == nullptr || message.payload.empty()) return;
+  if (message.payload.front().block() != lent) return;  // the handler has it
+  workspace.receive_batch.GiveBack(index, message.payload.front().Release());
+}
+
+void Receiver::Deliver(Message& message) {
+  if (attended_.Has(message.header.type) && Attend(message)) return;
+  (*handler_)(message);
+}
+
+// True: the handler does not get it.
+bool Receiver::Attend(Message& message) {
+  if (message.header.type == mmap_type_) {
+    OnAnnouncement(message);
+    return true;
+  }
+  OnRemovePid(message);
+  return false;
+}
+
+void Receiver::OnRemovePid(const Message& message) {
+  std::array<uint8_t, sizeof(int32_t)> bytes = {};
+  if (message.bytes() != bytes.size()) return;
+  CopyOf(message.payload, bytes);
+  int32_t pid = 0;
+  std::memcpy(&pid, bytes.data(), sizeof pid);
+  SenderDied(pid);
+}
+
+void Receiver::LendHoldings(Payload& payload) {
+  for (const Holding& holding : workspace_.holdings) {
+    payload.push_back(options_.segments->Lend(holding));
+  }
+  workspace_.holdings.clear();
+}
+
+void Receiver::AppendTo(Payload& payload, Incoming& incoming, const Action& action) {
+  if (HasReferences(incoming.header)) {
+    LendHoldings(payload);
+    return;
+  }
+  switch (action.storage) {
+    case Storage::kNone:
+      return;
+    case Storage::kKeep:
+      payload.push_back(TakePart(incoming));
+      return;
+    case Storage::kTail:
+    case Storage::kSlab:
+      Copy(payload, incoming, action);
+      return;
+  }
+}
+
+void Receiver::Copy(Payload& payload, Incoming& incoming, const Action& action) {
+  const std::span<const uint8_t> bytes = PayloadOf(incoming);
+  const auto count = static_cast<uint32_t>(bytes.size());
+  if (payload.empty() || payload.back().room() < count || action.storage == Storage::kSlab) {
+    const uint32_t capacity = std::max(action.slab_bytes, std::bit_ceil(count));
+    Block* const slab = NewSlab(std::max(capacity, kSlabBytesMin));
+    if (slab == nullptr) {  // no memory: the receive buffer itself will do
+      payload.push_back(TakePart(incoming));
+      return;
+    }
+    payload.emplace_back(slab, 0, 0);
+  }
+  std::memcpy(payload.back().Grow(count), bytes.data(), count);
+}
+
+void Receiver::Discard(uint32_t slot) { unfinished_[slot] = {}; }
+
+}  // namespace portproof
