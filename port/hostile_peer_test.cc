@@ -150,7 +150,7 @@ void Attack(const std::function<void(Raw&)>& attack,
     EXPECT_LE(static_cast<uint64_t>(most),
               ReceiverMemoryBytesMax(kLimits) + port.workspace.pool.unused() * kSizes.max_size +
                   (64 << 10));  // the loop's and the test's own
-    EXPECT_LE(most_fds, before + 8 + 2 * kLimits.open);
+    EXPECT_LE(most_fds, before + 8 + 2 * size_t{kLimits.open});
     if (check) check(port);
     port.receiver->SenderDied(child);
     EXPECT_EQ(port.receiver->open_assemblies(), 0U);
@@ -262,7 +262,7 @@ TEST(HostilePeerTest, ReferencesAndAnnouncementsOfNothing) {
       Header shared = Of(i, i % 5 == 1, i % 3 == 1);
       shared.mmap = true;
       raw.Send(shared, Pattern(i % 50, i));
-      raw.Send(shared, Pattern(12 * (1 + i % 100), i));
+      raw.Send(shared, Pattern(12 * size_t{1 + i % 100}, i));
       const auto reference = EncodeReference({i % 2000, i % 700, i * 40});
       raw.Send(shared, std::string(reference.begin(), reference.end()), i % 3);
       raw.Send(Of(0, false, false, mmap), "", i % 4);

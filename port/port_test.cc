@@ -87,7 +87,7 @@ TEST_F(PortTest, LargeMessagesPassASmallSocket) {
   for (const char* const name : {"unit-0.2", "unit-1.8.0", "unit-1.35.0"}) {
     LocalPort port(ProfileOf(name), {}, {}, {.max_size = 1000, .max_share = 3000});
     std::vector<std::string> texts;
-    for (uint32_t i = 0; i < 6; ++i) texts.push_back(Pattern(70'000 * (i + 1), i));
+    for (uint32_t i = 0; i < 6; ++i) texts.push_back(Pattern(70'000 * size_t{i + 1}, i));
     for (uint32_t i = 0; i < texts.size(); ++i) {
       ASSERT_EQ(port.Write(texts[i], i + 1), WriteAnswer::kAccepted);
     }
@@ -171,6 +171,33 @@ TEST_F(PortTest, RefusalsChangeNothingElse) {
   EXPECT_EQ(port.receiver->refusals(Rule::kFrg1), 1U);
   EXPECT_EQ(port.receiver->refusals(Rule::kHdr1) + port.receiver->refusals(Rule::kHdr8), 2U);
   EXPECT_EQ(port.receiver->refusals(), 7U);
+}
+
+// HDR-8: alone in its read, with nothing behind it that would tell.
+TEST_F(PortTest, AnEmptyDatagramAloneEndsNothing) {
+  for (const char* const name : {"unit-0.2", "unit-1.35.0"}) {  // without and with credentials
+    LocalPort port(ProfileOf(name));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(::send(port.sender->fd(), nullptr, 0, 0), 0);
+      EXPECT_EQ(port.Drain(), Next::kWait);
+      EXPECT_TRUE(port.receiver->open()) << name;
+    }
+    EXPECT_EQ(port.Write("after"), WriteAnswer::kAccepted);
+    port.Drain();
+    ASSERT_EQ(port.delivered.size(), 1U) << name;
+    EXPECT_EQ(port.delivered[0].text, "after");
+  }
+}
+
+// HDR-8: the peer has hung up, but left something behind an empty datagram.
+TEST_F(PortTest, WhatLiesBehindAnEmptyDatagramIsRead) {
+  LocalPort port(ProfileOf("unit-0.2"), {.reads_per_turn = 1});
+  EXPECT_EQ(::send(port.sender->fd(), nullptr, 0, 0), 0);
+  EXPECT_EQ(port.Write("after"), WriteAnswer::kAccepted);
+  port.sender->Close();
+  EXPECT_EQ(port.Drain(), Next::kEnd);
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.delivered[0].text, "after");
 }
 
 // HDR-8, FRG-9

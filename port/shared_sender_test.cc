@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -164,6 +165,55 @@ TEST(SharedSenderTest, TheLoopIsWokenOnce) {
   writer.TakeCompletions(completions);
   EXPECT_FALSE(completions.back().ok);
   EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kClosed);
+}
+
+// SND-7: a write flushes its share of what others queued; the loop is told of the rest,
+// since the socket has room and no event will come.
+TEST(SharedSenderTest, TheLoopIsToldOfWhatAWriteLeaves) {
+  constexpr uint32_t kQueued = 16 * SharedSender::kRoundsPerWrite + 40;
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  const int bytes = 1 << 20;  // the kernel gives less
+  ASSERT_EQ(::setsockopt(pair->send_end.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+  Workspace workspace;
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer writer(loop.sender, workspace);
+  for (uint32_t i = 0; i < kQueued; ++i) {
+    ASSERT_EQ(writer.Write({.type = kData, .batch = true, .id = i}), WriteAnswer::kAccepted);
+  }
+  EXPECT_EQ(loop.wakes.load(), 0U);
+  ASSERT_EQ(writer.Write({.type = kData, .id = kQueued}), WriteAnswer::kAccepted);
+  ASSERT_FALSE(loop.sender->wants_writable());  // or the socket is too small for this test
+  EXPECT_EQ(loop.sender->queued_messages(), 41U);
+  EXPECT_EQ(loop.wakes.load(), 1U);
+  loop.sender->Attend();
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+  EXPECT_EQ(loop.wakes.load(), 1U);
+}
+
+// CMP-6: a writer is told when its mailbox is no longer empty, and only that writer.
+TEST(SharedSenderTest, AWriterIsToldOfItsCompletions) {
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace;
+  Loop loop(workspace, std::move(pair->send_end));
+  uint32_t told_first = 0;
+  uint32_t told_second = 0;
+  SharedSender::Writer first(loop.sender, workspace, [&told_first] { ++told_first; });
+  SharedSender::Writer second(loop.sender, workspace, [&told_second] { ++told_second; });
+  ASSERT_EQ(first.Write({.type = kData, .id = 1}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told_first, 1U);
+  ASSERT_EQ(first.Write({.type = kData, .id = 2}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told_first, 1U);  // what lies there was told
+  std::vector<Completion> completions;
+  second.TakeCompletions(completions);
+  EXPECT_TRUE(completions.empty());
+  first.TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 2U);
+  EXPECT_EQ(completions[1].message_id, 2U);
+  ASSERT_EQ(first.Write({.type = kData, .id = 3}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told_first, 2U);
+  EXPECT_EQ(told_second, 0U);
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ class ChunkLedger {
     return of_it;
   }
 
-  static constexpr size_t kChunksMax = kMapWordsMax * kWordChunks;
+  static constexpr size_t kChunksMax = size_t{kMapWordsMax} * kWordChunks;
 
   std::array<uint64_t, kMapWordsMax> ours_ = {};
   std::array<uint64_t, kChunksMax> taken_by_ = {};  // which allocation took each last

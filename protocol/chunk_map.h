@@ -73,6 +73,7 @@ constexpr bool VisitChunks(uint32_t first, uint32_t count, Visit visit) {
   while (count > 0) {
     const uint32_t bit = first % kWordChunks;
     const uint32_t here = std::min(kWordChunks - bit, count);
+    assert(here > 0 && here <= kWordChunks);
     if (!visit(size_t{first / kWordChunks}, (~uint64_t{0} >> (kWordChunks - here)) << bit)) {
       return false;
     }
