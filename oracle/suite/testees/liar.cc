@@ -12,7 +12,11 @@ namespace {
 
 class Liar : public Port {
  public:
-  Liar() : sender_(events_), receiver_(events_, [this](uint32_t id) { sender_.Ask(id); }) {}
+  Liar()
+      : sender_(events_),
+        receiver_(
+            events_, [this](uint32_t id) { sender_.Ask(id); },
+            [this](uint32_t id) { sender_.Announce(id); }) {}
 
   Json Hello() override {
     Json profiles = Json::array();
