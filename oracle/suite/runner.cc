@@ -168,6 +168,9 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
 
 void Bench::Explain(Outcome& outcome, const StartParameters& start) {
   const bool failed = outcome.verdict != Verdict::kPass && outcome.verdict != Verdict::kUnsupported;
+  const bool piped = session_ != nullptr && outcome.verdict == Verdict::kCrash &&
+                     session_->process().signal() == SIGPIPE;
+  if (piped) outcome.broken = Rule::kSnd10;
   // A crash, silence, or nonsense is charged to what the case was about.
   if (failed && !outcome.broken && !outcome.rules.empty() &&
       outcome.verdict != Verdict::kSuiteError) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "oracle/suite/testees/lies.h"
@@ -144,6 +145,8 @@ int PlainSender::Transmit(const Message& message, const Header& header, const Cu
   }
   const int flags = MSG_NOSIGNAL | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
   const ssize_t sent = sendmsg(kSendFd, &sending, flags);
+  // Without MSG_NOSIGNAL; Linux alone spares SOCK_SEQPACKET the signal.
+  if (sent < 0 && errno == EPIPE && Lie("raises-sigpipe")) std::raise(SIGPIPE);
   return sent < 0 ? -errno : static_cast<int>(sent);
 }
 
