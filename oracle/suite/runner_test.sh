@@ -72,9 +72,10 @@ expect 2 'no such case' "$portproof" test --known-failures="$work/known" -- "$li
 echo 'nonsense' >"$work/known"
 expect 2 'expected CASE' "$portproof" test --known-failures="$work/known" -- "$liar"
 
-# Profiles: each old one in turn, all cases that apply.
-for profile in unit-0.2 unit-1.18.0 unit-1.25.0 unit-1.35.0; do
+# Profiles: each old one in turn, all cases that apply; any release names its row.
+for profile in unit-0.2 unit-1.18.0 unit-1.19.0 unit-1.25.0 unit-1.35.0; do
   expect 0 'PASS' "$portproof" test --random=20 --profile=$profile -- "$liar"
+  ! grep -q UNSUPPORTED "$work/out" || fail "$profile: unsupported"
 done
 
 # Formats.
