@@ -63,7 +63,10 @@ void OverlappingWhatIsHeld(Stage& stage) {
   stage.PostExpecting(Referring(6, {{0, 0, 100}}).Mf(), {});
   Refuses(stage, Referring(5, {{0, 0, 50}}), Rule::kShm2, Rule::kShm2);
   stage.Expect(segment.AllBusy(0, 1), Rule::kShm6, "an open message keeps its chunk", "freed");
-  stage.PostExpecting(Datagram(6).Nf(), {DeliveryOf(stage, 6, Pattern(1, 100), Rule::kShm2)});
+  std::vector<uint8_t> whole = Pattern(1, 100);
+  const std::vector<uint8_t> rest = Pattern(7, 2);
+  whole.insert(whole.end(), rest.begin(), rest.end());
+  stage.PostExpecting(Datagram(6).Bytes(2, 7).Nf(), {DeliveryOf(stage, 6, whole, Rule::kShm2)});
   stage.Settle();
 }
 
@@ -224,6 +227,9 @@ void LowestFirst(Stage& stage) {
 
 void AdjacentFilledOnes(Stage& stage) {
   Send(stage, 1, {Shared(kChunk), Shared(kChunk, 2, true), Shared(70, 3, true)});
+  const size_t references = stage.peer_memory().held().size();
+  stage.Expect(references == 1, Rule::kShm11, "one reference for adjacent filled buffers",
+               absl::StrCat(references));
   NothingBusy(stage);
 }
 

@@ -184,6 +184,7 @@ void PlainReceiver::Handle(Received& received) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;
   }
+  if (Lie("a-whole-message-discards")) Discard(KeyOf(received, *header));
   Deliver(*header, received.fds, payload, header->last);
   Free(chunks);
 }
@@ -262,6 +263,8 @@ void PlainReceiver::Fragment(Received& received, const Header& header, std::vect
     }
   } else if (header.nf && open == assemblies_.end()) {
     if (!Lie("orphan-kept") || seen_keys_.contains(key)) refused = "FRG-2";
+  } else if (payload.empty() && Lie("empty-fragments-refused")) {
+    refused = "FRG-7";
   } else if (header.nf && open->second.first.type != header.type && !Lie("type-change-appended")) {
     refused = "FRG-3";
     if (!Lie("type-change-keeps-the-message")) Discard(key);
