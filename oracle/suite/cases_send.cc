@@ -28,9 +28,7 @@ class TightSocket {
 };
 
 Message Plain(Stage& stage, int64_t id, uint32_t stream, uint32_t bytes) {
-  Message message;
-  message.id = id;
-  message.type = stage.plain_type();
+  Message message = stage.MessageOf(id, {});
   message.stream = stream;
   if (bytes > 0) message.chain = {{.bytes = bytes, .seed = static_cast<uint64_t>(id)}};
   return message;

@@ -220,12 +220,8 @@ void AskedAgain(Stage& stage) {
 void AnsweredUnderPressure(Stage& stage) {
   stage.link().SetTesteeSendBuffer(20000);
   for (int64_t id = 1; id <= 6; ++id) {
-    Message message;
-    message.id = id;
-    message.type = stage.plain_type();
-    message.stream = static_cast<uint32_t>(id);
-    message.chain = {id % 2 == 0 ? Shared(20000) : Piece{.bytes = stage.limit(), .seed = 1}};
-    stage.Write(message);
+    stage.Write(stage.MessageOf(
+        id, {id % 2 == 0 ? Shared(20000) : Piece{.bytes = stage.limit(), .seed = 1}}));
   }
   stage.RunWithoutReading();
   stage.Settle();

@@ -56,12 +56,7 @@ Piece Shared(uint32_t bytes, uint64_t seed, bool adjacent) {
 }
 
 void Send(Stage& stage, int64_t id, std::vector<Piece> chain) {
-  Message message;
-  message.id = id;
-  message.type = stage.plain_type();
-  message.stream = static_cast<uint32_t>(id);
-  message.chain = std::move(chain);
-  stage.Write(message);
+  stage.Write(stage.MessageOf(id, std::move(chain)));
   stage.Settle();
 }
 

@@ -22,21 +22,13 @@
 #include <vector>
 
 #include "oracle/suite/link.h"
+#include "oracle/suite/piece.h"
 #include "oracle/suite/session.h"
 #include "protocol/chunk.h"
 #include "protocol/header.h"
 #include "protocol/profile.h"
 
 namespace portproof::suite {
-
-struct Piece {
-  uint32_t bytes = 0;
-  uint64_t seed = 0;
-  bool sync = false;
-  bool last = false;
-  bool adjacent = false;
-  bool shm = false;
-};
 
 struct Message {
   int64_t id = 0;

@@ -168,6 +168,15 @@ void Stage::Keep() {
   keeps_ = true;
 }
 
+Message Stage::MessageOf(int64_t id, std::vector<Piece> chain) const {
+  Message message;
+  message.id = id;
+  message.type = plain_type_;
+  message.stream = static_cast<uint32_t>(id);
+  message.chain = std::move(chain);
+  return message;
+}
+
 Json Stage::TryWrite(const Message& message) { return session_.Ask(message.Command()); }
 
 std::vector<FileId> Stage::Write(Message message) {

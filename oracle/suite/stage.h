@@ -74,6 +74,8 @@ class Stage {
   void Keep();
   const std::vector<FileId>& posted_fds() const { return posted_fds_; }
 
+  // A message of the plain type whose stream is its id.
+  Message MessageOf(int64_t id, std::vector<Piece> chain) const;
   // Sending. Write expects to be accepted, and returns the files the testee named.
   std::vector<FileId> Write(Message message);
   Json TryWrite(const Message& message);  // its answer, whatever it is

@@ -94,26 +94,15 @@ class PortTestee : public Port {
 };
 
 Json PortTestee::Hello() {
-  Json profiles = Json::array();
-  for (const Profile& profile : Profiles()) profiles.push_back(std::string(profile.newest));
-  profiles.push_back("unit-0.2");
   const ReassemblyLimits limits = Limits();
-  return {{"hello", 1},
-          {"name", "portproof"},
-          {"version", "1"},
-          {"pid", getpid()},
-          {"roles", {"receiver", "sender"}},
-          {"features", {"fragments", "fds", "shm", "credentials"}},
-          {"profiles", profiles},
-          {"limits",
-           {{"assemblies_per_sender", limits.open_per_sender},
-            {"assemblies_per_port", limits.open},
-            {"assembly_bytes", limits.assembly_bytes},
-            {"total_bytes", limits.bytes},
-            {"memory_bytes", ReceiverMemoryBytesMax(limits)},
-            {"queue_messages", kQueueMessages},
-            {"queue_bytes", kQueueBytes},
-            {"queue_fds", kQueueFds}}}};
+  return HelloOf("portproof", {{"assemblies_per_sender", limits.open_per_sender},
+                               {"assemblies_per_port", limits.open},
+                               {"assembly_bytes", limits.assembly_bytes},
+                               {"total_bytes", limits.bytes},
+                               {"memory_bytes", ReceiverMemoryBytesMax(limits)},
+                               {"queue_messages", kQueueMessages},
+                               {"queue_bytes", kQueueBytes},
+                               {"queue_fds", kQueueFds}});
 }
 
 absl::Status PortTestee::AdoptSender() {
