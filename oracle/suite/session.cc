@@ -165,7 +165,7 @@ void Session::ReadHello() {
   std::string line;
   const Heard heard =
       channel_.Ask("", Clock::now() + std::chrono::milliseconds(timeout_ms_), nullptr, line);
-  if (heard != Heard::kLine) Silent(heard, "its hello");
+  if (heard != Heard::kLine) Silent(heard, "");
   Json said = ParseObject(line, "hello");
   if (said.value("hello", Json()) != 1) Broken("a hello of version 1", Shown(line));
   hello_.name = Get<std::string>(said, "name");
@@ -182,7 +182,9 @@ void Session::ReadHello() {
 }
 
 void Session::Silent(Heard heard, const std::string& command) {
-  const std::string expected = absl::StrCat("an answer to ", Shown(command));
+  const std::string expected =
+      command.empty() ? "its hello: a line of JSON on standard output, flushed"
+                      : absl::StrCat("an answer to ", Shown(command));
   std::string seen;
   Verdict verdict = Verdict::kCrash;
   switch (heard) {
