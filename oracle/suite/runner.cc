@@ -41,6 +41,13 @@ std::string Lacks(const Case& played, const Hello& hello, const std::string& pro
   return "";
 }
 
+// The MAX in force: not above the one asked for.
+bool IsMax(const Json& said, const StartParameters& start) {
+  constexpr uint32_t kLeast = 64;  // SND-11
+  return said.is_number_unsigned() && said.get<uint64_t>() >= kLeast &&
+         said.get<uint64_t>() <= start.max_size;
+}
+
 }  // namespace
 
 Bench::~Bench() {
@@ -97,11 +104,12 @@ void Bench::Ready(const Case& played, const StartParameters& start) {
                                      {"max_share", start.max_share}});
   if (answer.value("unsupported", Json()) == true)
     throw CaseEnd{Verdict::kFail, std::nullopt, "a start in a profile of its hello", answer.dump()};
-  if (answer.value("ok", Json()) != true || !answer.contains("max_size") ||
-      !answer["max_size"].is_number_unsigned() || !answer.contains("types") ||
-      !answer["types"].is_array())
-    throw CaseEnd{Verdict::kFail, std::nullopt, "{\"ok\":true,\"max_size\":...,\"types\":[...]}",
-                  answer.dump()};
+  if (answer.value("ok", Json()) != true || !IsMax(answer.value("max_size", Json()), start) ||
+      !answer.value("types", Json()).is_array())
+    throw CaseEnd{
+        Verdict::kFail, std::nullopt,
+        "{\"ok\":true,\"max_size\":...,\"types\":[...]}, not above the max_size asked for",
+        answer.dump()};
   max_size_ = answer["max_size"].get<uint32_t>();
   const Profile& profile = *ResolveProfile(start.profile)->profile;
   for (size_t number = 0; number < profile.types.size(); ++number) {
@@ -164,6 +172,10 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
     outcome.broken = end.rule;
     outcome.expected = end.expected;
     outcome.seen = end.seen;
+  } catch (const Json::type_error& error) {
+    outcome.verdict = Verdict::kFail;
+    outcome.expected = "answers whose keys have the types they should have";
+    outcome.seen = error.what();
   } catch (const std::exception& error) {
     outcome.verdict = Verdict::kSuiteError;
     outcome.seen = error.what();
