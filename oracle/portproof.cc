@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -285,13 +287,18 @@ void AddOutput(CLI::App& command, Shared& shared) {
 }
 
 int Test(const Shared& shared, const suite::SuiteOptions& options) {
+  auto sink = TextSink::Open(shared.output);  // before minutes of work are lost
+  if (!sink.ok()) return Fail(sink.status());
   return suite::TestCommand(options, [&](const std::string& report, int status) {
-    return WriteOut(report, shared.output, status);
+    (*sink)->Write(report);
+    const absl::Status written = (*sink)->Finish();
+    return written.ok() ? status : Fail(written);
   });
 }
 
 CLI::App* AddTest(CLI::App& app, Shared& shared, suite::SuiteOptions& options) {
   CLI::App& test = *app.add_subcommand("test", "Run the live suite against a program");
+  test.footer("As in:\n  portproof test --quiet --case='FRG-*' -- ./testee --its-own-option");
   AddOutput(test, shared);
   test.add_option("--profile", options.profile,
                   "Play all cases that apply to it in this profile; else each in its own");
@@ -301,7 +308,11 @@ CLI::App* AddTest(CLI::App& app, Shared& shared, suite::SuiteOptions& options) {
   test.add_option("--known-failures", options.known_failures,
                   "Lines CASE  # reason; one of them that passes is an error")
       ->type_name("FILE");
-  test.add_option("--seed", options.seed, "Of the random conversations")->capture_default_str();
+  test.add_option("--seed", options.seed, "Of the random conversations")
+      ->check([](const std::string& text) {
+        return std::string(text.starts_with('-') ? "expected a number from 0 on" : "");
+      })
+      ->capture_default_str();
   test.add_option("--random", options.random, "How many random conversations")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
@@ -318,8 +329,9 @@ CLI::App* AddTest(CLI::App& app, Shared& shared, suite::SuiteOptions& options) {
       ->check(CLI::IsMember({"text", "json", "junit"}))
       ->capture_default_str();
   test.add_flag("--quiet", options.quiet, "Say only what is wrong");
-  test.add_option("TESTEE", options.testee, "The program to test, and its arguments, after --")
-      ->type_name("-- TESTEE [ARG...]");
+  test.add_option("TESTEE", "The program to test, and its arguments, after --")
+      ->type_name("-- TESTEE [ARG...]")
+      ->expected(-1);
   return &test;
 }
 
@@ -429,6 +441,16 @@ absl::Status CheckCommand(const CLI::App& app, const std::string& first) {
   return absl::InvalidArgumentError(absl::StrCat("unknown command ", first, "; there are:", known));
 }
 
+// What is behind -- is the testee's, to the letter: CLI11 would read [a] as a list. How
+// many arguments are left.
+int TakeTestee(int argc, char** argv, suite::SuiteOptions& options) {
+  if (argc < 2 || std::string_view(argv[1]) != "test") return argc;
+  char** const end = argv + argc;
+  char** const dashes = std::find(argv, end, std::string_view("--"));
+  if (dashes != end) options.testee.assign(dashes + 1, end);
+  return static_cast<int>(dashes - argv);
+}
+
 }  // namespace
 
 int Main(int argc, char** argv) {
@@ -451,8 +473,12 @@ int Main(int argc, char** argv) {
   const CLI::App* const explain = AddExplain(app, shared, rule_id);
   if (const absl::Status status = CheckCommand(app, argc > 1 ? argv[1] : ""); !status.ok())
     return Fail(status);
+  const int own = TakeTestee(argc, argv, suite_options);
   try {
-    app.parse(argc, argv);
+    app.parse(own, argv);
+    if (test->parsed() && test->count("TESTEE") > 0)
+      return Fail(absl::InvalidArgumentError(
+          "the testee comes after --, as in: portproof test [options] -- TESTEE [ARG...]"));
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? kDone : kUnreadable;

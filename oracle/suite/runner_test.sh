@@ -53,12 +53,12 @@ for hello in '{"pid":1}' '{"pid":@PARENT}' '{"pid":0}' '{"pid":-5}' '{"pid":1.5}
   '{"limits":{"queue_fds":-1}}' '{"limits":{"towels":1}}' '{"hello":2}'; do
   expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" hello "$hello"
 done
-for says in '' 'null' '@DEEP' '{"hello":1,"name":@DEEP}' '@BYTES' '{"name":"a@NUL"}' '{"pid":@HUGE}'; do
+for says in '' 'null' '[]' '@DEEP' '{"hello":1,"name":@DEEP}' '@BYTES' '{"name":"a@NUL"}' '{"pid":@HUGE}'; do
   expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" says "$says"
 done
 # And what it answers: to the case, whatever it is, and soon.
 one+=(--timeout-ms=2000)
-for answer in '' '{}' '{"events":3}' '{"events":{}}' '{"events":[3]}' '{"events":[{"ev":3}]}' '{"events":[{"ev":"x"}]}' \
+for answer in '' '[]' '{}' '{"events":3}' '{"events":{}}' '{"events":[3]}' '{"events":[{"ev":3}]}' '{"events":[{"ev":"x"}]}' \
   '{"events":@DEEP}' '{"events":[@DEEP]}' '@BYTES' '@NUL' '{"events":[{"ev":"refused","rule":7}]}' \
   '{"events":[{"ev":"completed","message":@HUGE,"buffer":0,"ok":true}]}' '{"events":[{"ev":"completed","message":1,"ok":true}]}' \
   '{"events":[{"ev":"delivered","type":27,"stream":1,"pid":1,"reply_port":0,"last":true,"bytes":-3,"crc32":"x"}]}'; do
@@ -81,6 +81,8 @@ expect 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
 expect 1 'seen      \xff\xfe\xc0\x80\x1b[31m' "$portproof" test "${one[@]}" -- "$hostile" answer run @BYTES
 "$portproof" test "${one[@]}" --format=junit -o "$work/rude.xml" -- "$hostile" answer run '@BYTES@NUL'
 python3 -c 'import sys, xml.etree.ElementTree as t; t.parse(sys.argv[1])' "$work/rude.xml" || fail "JUnit of a rude testee"
+# Its arguments are its own, to the letter.
+expect 1 "seen      [1,2]" "$portproof" test "${one[@]}" -- "$hostile" says '[1,2]'
 
 # Nothing of it lives on.
 if pgrep -f 'python3 [^ ]*hostile_testee' >/dev/null || pgrep -f '^sleep 600$' >/dev/null; then
@@ -98,6 +100,17 @@ expect 0 '1 PASS' "$portproof" test --case='FRG-2/orphans*' -- "$liar"
 expect 0 'UNSUPPORTED' "$portproof" test --case='SHM-1/not*' -- "$python"
 expect 1 'FRG-2: ' "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
 expect 1 "--case='FRG-2/orphans-are-refused' -- " "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
+
+expect 2 'the testee comes after --' "$portproof" test "$liar"
+expect 2 'cannot run' "$portproof" test -- "$work"
+expect 2 'No such file or directory' "$portproof" test -o "$work/none/report" -- "$liar"
+expect 2 'cannot write traces there' "$portproof" test --keep-traces=/proc/traces -- "$liar"
+expect 2 'cannot be read' "$portproof" test --known-failures="$work/none" -- "$liar"
+expect 2 'cannot be read' "$portproof" test --known-failures="$work" -- "$liar"
+expect 2 'no case selected' "$portproof" test --case='[' -- "$liar"
+for wrong in --jobs=0 --random=-1 --seed=-1 --timeout-ms=0 --format=html --no-such-option; do
+  expect 2 "${wrong%=*}" "$portproof" test $wrong -- "$liar"
+done
 
 # Known failures.
 echo 'FRG-2/orphans-are-refused  # it keeps them' >"$work/known"
