@@ -200,7 +200,7 @@ void NoSuchSegment(Stage& stage) {
                  "nothing, or a refusal", ToString(event));
   }
   stage.JudgeArrived();
-  stage.Expect(stage.announcements().empty(), Rule::kShm10, "no announcement of what is not there",
+  stage.Expect(stage.announcements() == 0, Rule::kShm10, "no announcement of what is not there",
                "an announcement");
   Send(stage, 1, {Shared(20000)});
   NothingBusy(stage);

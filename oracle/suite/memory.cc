@@ -77,7 +77,7 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
                        int32_t own) {
   const Header header = DecodeHeader(announcement.bytes)->header;
   Want(announcement.opened.size() == 1, Rule::kFds6, "one descriptor with an mmap message",
-       absl::StrCat(announcement.opened.size()));
+       absl::StrCat(announcement.fds.size()));
   Want(announcement.bytes.size() == kHeaderBytes && header.stream == 0 && header.last &&
            !header.mmap,
        Rule::kShm8, "an announcement: stream 0, no payload, last = 1, mmap = 0", ToString(header));

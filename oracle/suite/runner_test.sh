@@ -75,6 +75,16 @@ for how in twice leaves-a-daemon; do
   expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
 expect 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" never-reads
+# A port that was shut down is no datagram for ever; what floods one does not fill the memory.
+expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" shuts-down
+cat >"$work/modest" <<'PY'
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+sys.exit(status if kilobytes < 700000 else "%d KB of memory" % kilobytes)
+PY
+expect 1 'TIMEOUT  RCV-3/' python3 "$work/modest" \
+  "$portproof" test "${one[@]}" -- "$hostile" floods-the-port
 expect 1 'its hello: a line of JSON on standard output, flushed' "$portproof" test "${one[@]}" -- sh -c 'exit 0'
 expect 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
 # Control characters are shown, not sent to the terminal; reports stay well-formed.

@@ -209,11 +209,11 @@ void Stage::JudgeArrived() {
   const uint8_t get_mmap = WireNumber(Type::kGetMmap);
   std::deque<Arrived>& arrived = link().arrived();
   while (!arrived.empty()) {
-    Arrived datagram = std::move(arrived.front());
+    const Arrived datagram = std::move(arrived.front());
     arrived.pop_front();
     const auto decoded = DecodeHeader(datagram.bytes);
     if (decoded && decoded->header.type == mmap && Has("shm")) {
-      OnAnnouncement(std::move(datagram));
+      OnAnnouncement(datagram);
       continue;
     }
     if (decoded && decoded->header.type == get_mmap && get_mmap != 255) {
@@ -231,10 +231,10 @@ void Stage::JudgeArrived() {
   AskForUnknown();
 }
 
-void Stage::OnAnnouncement(Arrived announcement) {
+void Stage::OnAnnouncement(const Arrived& announcement) {
   send_model_.JudgeHeader(announcement);
   peer_memory_.Adopt(announcement, profile(), hello().pid, getpid());
-  announcements_.push_back(std::move(announcement));
+  ++announcements_;
   send_model_.Announced();
 }
 
@@ -301,7 +301,7 @@ void Stage::NothingMoves() {
 
 void Stage::Play(bool all) {
   for (int turn = 0; turn < kMoreTurnsMax; ++turn) {
-    const auto arrived = [this] { return send_model_.datagrams() + announcements_.size(); };
+    const auto arrived = [this] { return send_model_.datagrams() + announcements_; };
     const uint64_t datagrams = arrived() + asked_;
     const size_t unsent = link().unsent();
     const size_t received = received_.size();

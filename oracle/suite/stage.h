@@ -82,7 +82,7 @@ class Stage {
   SendModel& sent() { return send_model_; }
   // Datagrams beside the model's: mmap announcements and get_mmap are taken out first.
   // From 1.19 a segment that a reference names and nobody announced is asked for.
-  std::vector<Arrived>& announcements() { return announcements_; }
+  size_t announcements() const { return announcements_; }
   // The segments the testee asked for, in order.
   const std::vector<uint32_t>& questions() const { return questions_; }
   void AskForSegment(uint32_t id);
@@ -120,7 +120,7 @@ class Stage {
  private:
   Outgoing Prepare(const Datagram& datagram, Incoming& incoming);
   void Play(bool all);
-  void OnAnnouncement(Arrived announcement);
+  void OnAnnouncement(const Arrived& announcement);
   void OnQuestion(const Arrived& question);
   void AskForUnknown();
   void JudgeReceived(const std::vector<SeenEvent>& events);
@@ -142,7 +142,7 @@ class Stage {
   std::vector<FileId> kept_fds_;
   std::vector<FileId> held_fds_;  // written without close_fd
   std::vector<FileId> closing_fds_;
-  std::vector<Arrived> announcements_;
+  size_t announcements_ = 0;
   std::vector<uint32_t> questions_;
   size_t asked_ = 0;
   std::map<FileId, OpenFile> baseline_;

@@ -8,8 +8,10 @@
 In what it says @PARENT, @DEEP, @HUGE, @BYTES and @NUL stand for what a shell cannot pass.
 """
 
+import array
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +104,13 @@ def on_run(how):
         sys.stderr.flush()
     if how == "forks":
         fork_many()
+    if how == "shuts-down":
+        socket.socket(fileno=os.dup(4)).shutdown(socket.SHUT_RDWR)
+    if how == "floods-the-port":
+        port = socket.socket(fileno=os.dup(4))
+        port.setblocking(True)
+        while True:
+            port.sendmsg([b"x" * 16384], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
     if how == "leaves-a-daemon":
         if os.fork() == 0:
             os.setsid()
