@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -49,6 +51,12 @@ struct CheckArguments {
   std::string ignore;
   std::string expect;
   uint64_t max_violations = UINT64_MAX;
+};
+
+struct ConvertArguments {
+  std::string in;
+  std::string out;
+  bool redact = false;
 };
 
 int Fail(const absl::Status& status) {
@@ -224,7 +232,9 @@ absl::StatusOr<absl::flat_hash_set<uint64_t>> AlteredLines(const TraceInput& inp
   return lines;
 }
 
-int Convert(const Shared& shared, const std::string& in, const std::string& out_name, bool redact) {
+int Convert(const Shared& shared, const ConvertArguments& arguments) {
+  const std::string& out_name = arguments.out;
+  const bool redact = arguments.redact;
   const std::string plain =
       out_name.ends_with(".zst") ? out_name.substr(0, out_name.size() - 4) : out_name;
   if (!plain.ends_with(".jsonl") && plain != "-") {
@@ -235,7 +245,7 @@ int Convert(const Shared& shared, const std::string& in, const std::string& out_
   options.profile = shared.profile;
   options.read.format = FormatOf(shared.from);
   Spooled spooled;
-  const auto input = spooled.Keep({in});
+  const auto input = spooled.Keep({arguments.in});
   if (!input.ok()) return Fail(input.status());
   TraceInfo info;
   const auto settled = SettleProfile(*input, options, info);
@@ -277,12 +287,18 @@ void AddOutput(CLI::App& command, Shared& shared) {
 }
 
 int Test(const Shared& shared, const suite::SuiteOptions& options) {
+  auto sink = TextSink::Open(shared.output);  // before minutes of work are lost
+  if (!sink.ok()) return Fail(sink.status());
   return suite::TestCommand(options, [&](const std::string& report, int status) {
-    return WriteOut(report, shared.output, status);
+    (*sink)->Write(report);
+    const absl::Status written = (*sink)->Finish();
+    return written.ok() ? status : Fail(written);
   });
 }
 
-void AddTest(CLI::App& test, Shared& shared, suite::SuiteOptions& options) {
+CLI::App* AddTest(CLI::App& app, Shared& shared, suite::SuiteOptions& options) {
+  CLI::App& test = *app.add_subcommand("test", "Run the live suite against a program");
+  test.footer("As in:\n  portproof test --quiet --case='FRG-*' -- ./testee --its-own-option");
   AddOutput(test, shared);
   test.add_option("--profile", options.profile,
                   "Play all cases that apply to it in this profile; else each in its own");
@@ -292,7 +308,11 @@ void AddTest(CLI::App& test, Shared& shared, suite::SuiteOptions& options) {
   test.add_option("--known-failures", options.known_failures,
                   "Lines CASE  # reason; one of them that passes is an error")
       ->type_name("FILE");
-  test.add_option("--seed", options.seed, "Of the random conversations")->capture_default_str();
+  test.add_option("--seed", options.seed, "Of the random conversations")
+      ->check([](const std::string& text) {
+        return std::string(text.starts_with('-') ? "expected a number from 0 on" : "");
+      })
+      ->capture_default_str();
   test.add_option("--random", options.random, "How many random conversations")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
@@ -309,8 +329,10 @@ void AddTest(CLI::App& test, Shared& shared, suite::SuiteOptions& options) {
       ->check(CLI::IsMember({"text", "json", "junit"}))
       ->capture_default_str();
   test.add_flag("--quiet", options.quiet, "Say only what is wrong");
-  test.add_option("TESTEE", options.testee, "The program to test, and its arguments, after --")
-      ->type_name("-- TESTEE [ARG...]");
+  test.add_option("TESTEE", "The program to test, and its arguments, after --")
+      ->type_name("-- TESTEE [ARG...]")
+      ->expected(-1);
+  return &test;
 }
 
 void AddProfile(CLI::App& command, Shared& shared) {
@@ -338,17 +360,8 @@ then:
 
 Exit status: 0 conforms, 1 violations found, 2 usage or unreadable input, 3 internal error.)";
 
-}  // namespace
-
-int Main(int argc, char** argv) {
-  CLI::App app{"Judges traffic of the port protocol of NGINX Unit and FreeUnit.", "portproof"};
-  app.set_version_flag("--version", std::string(kVersion));
-  app.require_subcommand(1);
-  app.footer("`portproof COMMAND --help` tells more of each.");
-  Shared shared;
-  CheckArguments check_arguments;
-
-  CLI::App* check = app.add_subcommand("check", "Judge recorded traffic");
+CLI::App* AddCheck(CLI::App& app, Shared& shared, CheckArguments& arguments) {
+  CLI::App* const check = app.add_subcommand("check", "Judge recorded traffic");
   check->footer(kCheckFooter);
   AddProfile(*check, shared);
   AddOutput(*check, shared);
@@ -358,81 +371,121 @@ int Main(int argc, char** argv) {
   check->add_option("--color", shared.color, "Color the text report")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
-  check->add_flag("--strict", check_arguments.strict, "Warnings and damaged lines count as errors");
-  check->add_flag("--follow", check_arguments.follow,
+  check->add_flag("--strict", arguments.strict, "Warnings and damaged lines count as errors");
+  check->add_flag("--follow", arguments.follow,
                   "Judge a growing file until interrupted (Ctrl-C), then report");
-  check->add_option("--ignore", check_arguments.ignore, "Rules not to judge")
-      ->type_name("RULE[,RULE]");
+  check->add_option("--ignore", arguments.ignore, "Rules not to judge")->type_name("RULE[,RULE]");
   check
-      ->add_option("--expect", check_arguments.expect,
+      ->add_option("--expect", arguments.expect,
                    "Known violations, a line each: RULE [PORT [STREAM]]  # reason; one that no "
                    "longer occurs is an error")
       ->type_name("FILE");
   check
-      ->add_option("--max-violations", check_arguments.max_violations,
+      ->add_option("--max-violations", arguments.max_violations,
                    "Print N per trace; all are counted")
       ->type_name("N");
   check
-      ->add_option("TRACE", check_arguments.traces,
+      ->add_option("TRACE", arguments.traces,
                    "strace text or JSON Lines, plain or .zst; the files of one strace -ff "
                    "recording together; - is standard input")
       ->required();
+  return check;
+}
 
-  std::vector<std::string> dump_files;
-  CLI::App* dump = app.add_subcommand("dump", "Print one line per datagram");
+CLI::App* AddDump(CLI::App& app, Shared& shared, std::vector<std::string>& files) {
+  CLI::App* const dump = app.add_subcommand("dump", "Print one line per datagram");
   AddProfile(*dump, shared);
   AddOutput(*dump, shared);
-  dump->add_option("TRACE", dump_files, "A trace, as for check")->required();
+  dump->add_option("TRACE", files, "A trace, as for check")->required();
+  return dump;
+}
 
-  std::string convert_in;
-  std::string convert_out;
-  bool redact = false;
-  CLI::App* convert = app.add_subcommand("convert", "Rewrite a trace as JSON Lines");
+CLI::App* AddConvert(CLI::App& app, Shared& shared, ConvertArguments& arguments) {
+  CLI::App* const convert = app.add_subcommand("convert", "Rewrite a trace as JSON Lines");
   AddProfile(*convert, shared);
-  convert->add_flag("--redact", redact,
+  convert->add_flag("--redact", arguments.redact,
                     "Payloads become zeros, but for references and what a checker decodes; "
                     "verdicts stay the same");
-  convert->add_option("IN", convert_in, "A trace, as for check")->required();
-  convert->add_option("OUT", convert_out, "NAME.jsonl or NAME.jsonl.zst, or - for standard output")
+  convert->add_option("IN", arguments.in, "A trace, as for check")->required();
+  convert
+      ->add_option("OUT", arguments.out, "NAME.jsonl or NAME.jsonl.zst, or - for standard output")
       ->required();
+  return convert;
+}
 
-  CLI::App* rules = app.add_subcommand("rules", "List every rule");
-  std::string rules_format = "text";
-  rules->add_option("--format", rules_format, "text, json or markdown")
+CLI::App* AddRules(CLI::App& app, Shared& shared, std::string& format) {
+  CLI::App* const rules = app.add_subcommand("rules", "List every rule");
+  rules->add_option("--format", format, "text, json or markdown")
       ->check(CLI::IsMember({"text", "json", "markdown"}))
       ->capture_default_str();
   AddOutput(*rules, shared);
+  return rules;
+}
 
-  suite::SuiteOptions suite_options;
-  CLI::App* test = app.add_subcommand("test", "Run the live suite against a program");
-  AddTest(*test, shared, suite_options);
-
-  std::string rule_id;
-  CLI::App* explain =
+CLI::App* AddExplain(CLI::App& app, Shared& shared, std::string& rule_id) {
+  CLI::App* const explain =
       app.add_subcommand("explain", "Explain a rule, with a conforming and a breaking example");
   explain->add_option("RULE-ID", rule_id, "Such as FRG-1")->required();
   AddOutput(*explain, shared);
+  return explain;
+}
 
-  const std::string first = argc > 1 ? argv[1] : "";
+// CLI11 would take it for a file too many.
+absl::Status CheckCommand(const CLI::App& app, const std::string& first) {
+  if (first.empty() || first[0] == '-') return absl::OkStatus();
   std::string known;
-  bool is_known = false;
-  for (const CLI::App* command : app.get_subcommands({})) {
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == first) return absl::OkStatus();
     known += " " + command->get_name();
-    is_known = is_known || command->get_name() == first;
   }
-  if (!first.empty() && first[0] != '-' && !is_known) {
-    return Fail(
-        absl::InvalidArgumentError(absl::StrCat("unknown command ", first, "; there are:", known)));
-  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown command ", first, "; there are:", known));
+}
+
+// What is behind -- is the testee's, to the letter: CLI11 would read [a] as a list. How
+// many arguments are left.
+int TakeTestee(int argc, char** argv, suite::SuiteOptions& options) {
+  if (argc < 2 || std::string_view(argv[1]) != "test") return argc;
+  char** const end = argv + argc;
+  char** const dashes = std::find(argv, end, std::string_view("--"));
+  if (dashes != end) options.testee.assign(dashes + 1, end);
+  return static_cast<int>(dashes - argv);
+}
+
+}  // namespace
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Judges traffic of the port protocol of NGINX Unit and FreeUnit.", "portproof"};
+  app.set_version_flag("--version", std::string(kVersion));
+  app.require_subcommand(1);
+  app.footer("`portproof COMMAND --help` tells more of each.");
+  Shared shared;
+  CheckArguments check_arguments;
+  std::vector<std::string> dump_files;
+  ConvertArguments convert_arguments;
+  std::string rules_format = "text";
+  suite::SuiteOptions suite_options;
+  std::string rule_id;
+  const CLI::App* const check = AddCheck(app, shared, check_arguments);
+  const CLI::App* const dump = AddDump(app, shared, dump_files);
+  const CLI::App* const convert = AddConvert(app, shared, convert_arguments);
+  AddRules(app, shared, rules_format);
+  const CLI::App* const test = AddTest(app, shared, suite_options);
+  const CLI::App* const explain = AddExplain(app, shared, rule_id);
+  if (const absl::Status status = CheckCommand(app, argc > 1 ? argv[1] : ""); !status.ok())
+    return Fail(status);
+  const int own = TakeTestee(argc, argv, suite_options);
   try {
-    app.parse(argc, argv);
+    app.parse(own, argv);
+    if (test->parsed() && test->count("TESTEE") > 0)
+      return Fail(absl::InvalidArgumentError(
+          "the testee comes after --, as in: portproof test [options] -- TESTEE [ARG...]"));
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? kDone : kUnreadable;
   }
   if (check->parsed()) return Check(shared, check_arguments);
   if (dump->parsed()) return Dump(shared, dump_files);
-  if (convert->parsed()) return Convert(shared, convert_in, convert_out, redact);
+  if (convert->parsed()) return Convert(shared, convert_arguments);
   if (test->parsed()) return Test(shared, suite_options);
   if (explain->parsed()) return Explain(shared, rule_id);
   shared.format = rules_format;

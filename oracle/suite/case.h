@@ -64,6 +64,7 @@ void AddComposeCases(CaseList& cases);
 void AddSendCases(CaseList& cases);
 void AddCompletionCases(CaseList& cases);
 void AddMemoryCases(CaseList& cases);
+void AddUnknownSegmentCases(CaseList& cases);
 void AddSocketCases(CaseList& cases);
 
 CaseList FixedCases();

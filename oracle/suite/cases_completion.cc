@@ -6,45 +6,36 @@
 namespace portproof::suite {
 namespace {
 
-Message Of(Stage& stage, int64_t id, std::vector<Piece> chain) {
-  Message message;
-  message.id = id;
-  message.type = stage.plain_type();
-  message.stream = static_cast<uint32_t>(id);
-  message.chain = std::move(chain);
-  return message;
-}
-
 void EachOnce(Stage& stage) {
-  stage.Write(Of(stage, 1, {}));
-  stage.Write(Of(stage, 2, {{.bytes = 5, .seed = 1}, {.bytes = 6, .seed = 2}}));
-  stage.Write(Of(stage, 3, {{.sync = true}, {.bytes = 5, .seed = 1}, {.sync = true}}));
-  stage.Write(Of(stage, 4, {{.bytes = 0}, {.sync = true, .last = true}}));
+  stage.Write(stage.MessageOf(1, {}));
+  stage.Write(stage.MessageOf(2, {{.bytes = 5, .seed = 1}, {.bytes = 6, .seed = 2}}));
+  stage.Write(stage.MessageOf(3, {{.sync = true}, {.bytes = 5, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(4, {{.bytes = 0}, {.sync = true, .last = true}}));
   stage.Settle();
   stage.Settle();  // and none comes later
 }
 
 void InOrder(Stage& stage) {
   for (int64_t id = 9; id > 0; --id)
-    stage.Write(Of(stage, id, {{.bytes = 5, .seed = 1}, {.bytes = 6, .seed = 2}}));
+    stage.Write(stage.MessageOf(id, {{.bytes = 5, .seed = 1}, {.bytes = 6, .seed = 2}}));
   stage.Settle();
 }
 
 // C, A, B: in the order in which the last datagrams left.
 void InTheOrderOfDatagrams(Stage& stage) {
-  stage.Write(Of(stage, 1, {{.bytes = 150000, .seed = 1}}));
-  stage.Write(Of(stage, 2, {{.bytes = 150000, .seed = 2}}));
-  stage.Write(Of(stage, 3, {{.bytes = 10, .seed = 3}}));
+  stage.Write(stage.MessageOf(1, {{.bytes = 150000, .seed = 1}}));
+  stage.Write(stage.MessageOf(2, {{.bytes = 150000, .seed = 2}}));
+  stage.Write(stage.MessageOf(3, {{.bytes = 10, .seed = 3}}));
   stage.Settle();
 }
 
 void NotBeforeTheDatagramLeft(Stage& stage) {
   stage.link().SetTesteeSendBuffer(20000);
   const uint32_t limit = stage.limit();
-  stage.Write(Of(stage, 1, {{.bytes = limit, .seed = 1}, {.sync = true}}));
-  stage.Write(Of(stage, 2, {{.bytes = limit, .seed = 1}, {.bytes = limit, .seed = 2}}));
-  stage.Write(Of(stage, 3, {{.bytes = 4 * limit, .seed = 1}, {.sync = true}}));
-  stage.Write(Of(stage, 4, {}));
+  stage.Write(stage.MessageOf(1, {{.bytes = limit, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(2, {{.bytes = limit, .seed = 1}, {.bytes = limit, .seed = 2}}));
+  stage.Write(stage.MessageOf(3, {{.bytes = 4 * limit, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(4, {}));
   stage.RunWithoutReading();
   stage.RunWithoutReading();
   stage.Settle();
@@ -54,9 +45,9 @@ void NotBeforeTheDatagramLeft(Stage& stage) {
 void FailureCompletesTheRest(Stage& stage) {
   stage.link().SetTesteeSendBuffer(20000);
   const uint32_t limit = stage.limit();
-  stage.Write(Of(stage, 1, {{.bytes = 6 * limit, .seed = 1}, {.sync = true}}));
-  stage.Write(Of(stage, 2, {{.sync = true}, {.bytes = 10, .seed = 1}, {.bytes = 0}}));
-  stage.Write(Of(stage, 3, {}));
+  stage.Write(stage.MessageOf(1, {{.bytes = 6 * limit, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(2, {{.sync = true}, {.bytes = 10, .seed = 1}, {.bytes = 0}}));
+  stage.Write(stage.MessageOf(3, {}));
   stage.RunWithoutReading();
   stage.link().CloseB();
   stage.sent().Fail();

@@ -111,12 +111,8 @@ const std::vector<Golden>& GoldenTable() {
 }
 
 Message MessageOf(Stage& stage, int64_t id, std::vector<Piece> chain) {
-  Message message;
-  message.id = id;
-  message.type = stage.plain_type();
-  message.stream = static_cast<uint32_t>(id);
+  Message message = stage.MessageOf(id, std::move(chain));
   message.reply_port = 3;
-  message.chain = std::move(chain);
   return message;
 }
 

@@ -3,49 +3,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "oracle/suite/case.h"
+#include "oracle/suite/segment_play.h"
 
 namespace portproof::suite {
 namespace {
 
-constexpr uint32_t kChunk = 16384;
 constexpr const char* kAnnouncing = "unit-1.18.0";
-
-SegmentHeader HeaderFor(Stage& stage, uint32_t id) {
-  const bool asked = stage.profile().queues;  // from 1.19 on a segment is the application's
-  return {.id = id,
-          .source_pid = getpid(),
-          .destination_pid = asked ? 0 : stage.hello().pid,
-          .sent_over = asked ? kSentOverAny : uint16_t{1}};
-}
-
-OwnSegment NewSegment(Stage& stage, uint32_t id, bool sealed = true) {
-  return OwnSegment(HeaderFor(stage, id), stage.profile().segment_layout, sealed);
-}
-
-Datagram Announcement(Stage& stage, const OwnSegment& segment) {
-  return Datagram(0).Type(stage.WireNumber(Type::kMmap)).Last().FdsOf({segment.fd()});
-}
-
-void Announce(Stage& stage, const OwnSegment& segment) {
-  stage.PostExpecting(Announcement(stage, segment), {});
-  stage.Settle();
-}
-
-Datagram Referring(uint32_t stream, const std::vector<Reference>& references) {
-  std::vector<uint8_t> payload;
-  EncodeReferences(references, std::nullopt, MachineByteOrder(), payload);
-  return Datagram(stream).Mmap().Payload(payload);
-}
-
-// The delivery of a message whose bytes are `bytes`.
-Expected DeliveryOf(Stage& stage, uint32_t stream, const std::vector<uint8_t>& bytes, Rule blame) {
-  return stage.Delivery(Datagram(stream).Payload(bytes), blame);
-}
-
-void Refuses(Stage& stage, const Datagram& datagram, Rule rule, Rule blame) {
-  stage.PostExpecting(datagram, {stage.Refusal(rule, blame)});
-  stage.Settle();
-}
 
 void NotAList(Stage& stage) {
   OwnSegment segment = NewSegment(stage, 0);
@@ -100,7 +63,10 @@ void OverlappingWhatIsHeld(Stage& stage) {
   stage.PostExpecting(Referring(6, {{0, 0, 100}}).Mf(), {});
   Refuses(stage, Referring(5, {{0, 0, 50}}), Rule::kShm2, Rule::kShm2);
   stage.Expect(segment.AllBusy(0, 1), Rule::kShm6, "an open message keeps its chunk", "freed");
-  stage.PostExpecting(Datagram(6).Nf(), {DeliveryOf(stage, 6, Pattern(1, 100), Rule::kShm2)});
+  std::vector<uint8_t> whole = Pattern(1, 100);
+  const std::vector<uint8_t> rest = Pattern(7, 2);
+  whole.insert(whole.end(), rest.begin(), rest.end());
+  stage.PostExpecting(Datagram(6).Bytes(2, 7).Nf(), {DeliveryOf(stage, 6, whole, Rule::kShm2)});
   stage.Settle();
 }
 
@@ -214,46 +180,6 @@ void UnknownSegmentIsRefused(Stage& stage) {
   stage.Settle();
 }
 
-void UnknownSegmentIsAskedFor(Stage& stage) {
-  OwnSegment segment = NewSegment(stage, 2);
-  segment.Take(0, 1);
-  segment.Fill(0, Pattern(1, 100));
-  stage.PostExpecting(Referring(5, {{2, 0, 100}}), {});
-  stage.Settle();
-  stage.Expect(stage.questions().size() == 1, Rule::kShm10, "one get_mmap",
-               absl::StrCat(stage.questions().size()));
-  const std::vector<uint8_t>& question = stage.questions().front().bytes;
-  stage.Expect(question.size() == kHeaderBytes + 4 &&
-                   Load<uint32_t>(question.data() + kHeaderBytes, MachineByteOrder()) == 2,
-               Rule::kShm10, "get_mmap with the id of the segment",
-               absl::StrCat(question.size(), " bytes"));
-  stage.PostExpecting(Announcement(stage, segment),
-                      {DeliveryOf(stage, 5, Pattern(1, 100), Rule::kShm10)});
-  stage.Settle();
-}
-
-Piece Shared(uint32_t bytes, uint64_t seed = 1, bool adjacent = false) {
-  return {.bytes = bytes, .seed = seed, .adjacent = adjacent, .shm = true};
-}
-
-void Send(Stage& stage, int64_t id, std::vector<Piece> chain) {
-  Message message;
-  message.id = id;
-  message.type = stage.plain_type();
-  message.stream = static_cast<uint32_t>(id);
-  message.chain = std::move(chain);
-  stage.Write(message);
-  stage.Settle();
-}
-
-// What was sent is freed by us, all else by the testee: then nothing is busy.
-void NothingBusy(Stage& stage) {
-  stage.peer_memory().ReleaseAll();
-  stage.Expect(stage.peer_memory().busy_chunks() == 0, Rule::kShm6,
-               "all chunks free when nothing is in flight",
-               absl::StrCat(stage.peer_memory().busy_chunks(), " busy"));
-}
-
 void SharedGoesByReference(Stage& stage) {
   Send(stage, 1, {Shared(20000)});
   Send(stage, 2, {Shared(13, 2), {.sync = true, .last = true}});
@@ -301,11 +227,12 @@ void LowestFirst(Stage& stage) {
 
 void AdjacentFilledOnes(Stage& stage) {
   Send(stage, 1, {Shared(kChunk), Shared(kChunk, 2, true), Shared(70, 3, true)});
+  const size_t references = stage.peer_memory().held().size();
+  stage.Expect(references == 1, Rule::kShm11, "one reference for adjacent filled buffers",
+               absl::StrCat(references));
   NothingBusy(stage);
 }
 
-bool Announcing(const Profile& profile) { return !profile.queues; }
-bool Asking(const Profile& profile) { return profile.queues; }
 bool Tracks(const Profile& profile) { return profile.byte15 == Byte15::kTracking; }
 
 }  // namespace
@@ -337,24 +264,25 @@ void AddMemoryCases(CaseList& cases) {
   receive("SHM-10/an-unknown-segment-is-refused", UnknownSegmentIsRefused)
       .Home(kAnnouncing)
       .Applies(Announcing);
-  receive("SHM-10/an-unknown-segment-is-asked-for", UnknownSegmentIsAskedFor).Applies(Asking);
   const auto send = [&](const char* name, void (*play)(Stage&),
                         const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more)
-        .Role("sender")
-        .Needs(both)
-        .Home(kAnnouncing)
-        .Applies(Announcing)
-        .FreeFiles();
+    return Add(cases, name, play, more).Role("sender").Needs(both).FreeFiles();
   };
   send("SHM-3/shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6});
+  send("SHM-3/old-shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6})
+      .Home("unit-0.2")
+      .Applies(Announcing);
   send("SHM-3/mixed-goes-plain", MixedGoesPlain, {Rule::kShm6});
   send("SHM-4/twelve-bytes-go-plain", SmallGoesPlain, {Rule::kShm6});
   send("SHM-5/the-flag-is-of-a-datagram", FlagPerDatagram);
   send("SHM-6/unsent-chunks-are-the-senders-to-free", MixedGoesPlain);
   send("SHM-7/lowest-chunks-first", LowestFirst);
-  send("SHM-10/announced-before-it-is-used", SharedGoesByReference);
+  send("SHM-8/what-a-sender-announces", SharedGoesByReference);
+  send("SHM-10/announced-before-it-is-used", SharedGoesByReference)
+      .Home(kAnnouncing)
+      .Applies(Announcing);
   send("SHM-11/adjacent-filled-buffers", AdjacentFilledOnes);
+  send("FDS-6/an-announcement-carries-its-segment", SharedGoesByReference);
 }
 
 }  // namespace portproof::suite

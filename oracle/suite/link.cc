@@ -1,6 +1,7 @@
 #include "oracle/suite/link.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,9 @@ namespace {
 constexpr size_t kFdsMax = 253;
 constexpr uint64_t kRecordedWholeMax = uint64_t{8} << 20;
 constexpr size_t kRecordedCut = 64;
+constexpr uint64_t kArrivedBytesMax = uint64_t{192} << 20;  // more than a queue may hold
+constexpr uint64_t kArrivedBytesEach = 512;                 // to keep one, whatever is in it
+constexpr size_t kOpenedMax = 128;
 
 union Control {
   cmsghdr align;
@@ -168,8 +172,13 @@ int32_t Link::SendFromChild(std::vector<Outgoing>& datagrams) {
   return child;
 }
 
+bool Link::CanRead() const {
+  return b_receive_.valid() && !b_ended_ && (arrived_.empty() || arrived_bytes_ < kArrivedBytesMax);
+}
+
 bool Link::ReadB() {
-  if (!b_receive_.valid()) return false;
+  if (!CanRead()) return false;
+  if (arrived_.empty()) arrived_bytes_ = opened_ = 0;
   iovec vector = {buffer_.data(), buffer_.size()};
   Control control;
   msghdr message = {};
@@ -184,7 +193,13 @@ bool Link::ReadB() {
   if (got < 0) return false;
   Arrived arrived;
   TakeControl(message, arrived);
-  // The testee's end stays open here too: nothing at all is a datagram of nothing.
+  // The testee's end stays open here too: nothing at all is a datagram of nothing, unless
+  // the testee has shut it down.
+  pollfd poller = {b_receive_.get(), POLLRDHUP, 0};
+  b_ended_ = got == 0 && arrived.fds.empty() && poll(&poller, 1, 0) > 0;
+  if (b_ended_) return false;
+  if (arrived.opened.size() != 1 || ++opened_ > kOpenedMax) arrived.opened.clear();
+  arrived_bytes_ += static_cast<uint64_t>(got) + kArrivedBytesEach;
   arrived.bytes.assign(buffer_.begin(), buffer_.begin() + got);
   arrived.truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
   RecordDatagram(Recorded::Kind::kRecv, 'b', getpid(), arrived.bytes,

@@ -3,8 +3,9 @@
 //             Both are SOCK_SEQPACKET, as PRT-1 and SOC-1 want them
 //   returns   what arrived on B, in order; what could not be sent on A yet stays queued
 //   holds     all four ends (the testee's too, to set and read options of its sockets),
-//             the descriptors of what is queued, of mmap announcements that arrived, and
-//             a record of every datagram for reports and traces
+//             the descriptors of what is queued, and of what arrived with a single one, as
+//             announcements do; a record of every datagram for reports and traces. Beyond
+//             a bound nothing more is read until what arrived was taken
 //   rules     none; RCV-1 for its own reading
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_LINK_H_
@@ -31,7 +32,7 @@ struct Outgoing {
 struct Arrived {
   std::vector<uint8_t> bytes;
   std::vector<FileId> fds;
-  std::vector<OwnedFd> opened;  // the same, in order
+  std::vector<OwnedFd> opened;  // the only one, if there is one
   uint32_t rights = 0;
   int32_t cred_pid = 0;
   bool truncated = false;
@@ -85,13 +86,14 @@ class Link : public Watcher {
   void set_testee_pid(int32_t pid) { testee_pid_ = pid; }
   int last_error() const { return last_error_; }
 
-  int ReadFd() const override { return reading_ ? b_receive_.get() : -1; }
+  int ReadFd() const override { return reading_ && CanRead() ? b_receive_.get() : -1; }
   int WriteFd() const override { return unsent_.empty() ? -1 : a_send_.get(); }
   void Readable() override { Drain(); }
   void Writable() override { Flush(); }
 
  private:
   Link() = default;
+  bool CanRead() const;
   bool ReadB();
   void RecordDatagram(Recorded::Kind kind, char port, int32_t pid,
                       const std::vector<uint8_t>& bytes, uint32_t fds, uint32_t rights);
@@ -104,6 +106,9 @@ class Link : public Watcher {
   std::deque<Arrived> arrived_;
   std::vector<Recorded> record_;
   uint64_t recorded_bytes_ = 0;
+  uint64_t arrived_bytes_ = 0;  // since nothing was waiting
+  size_t opened_ = 0;           // descriptors, the same
+  bool b_ended_ = false;        // the testee shut its end down
   int32_t testee_pid_ = 0;
   int last_error_ = 0;
   bool reading_ = true;

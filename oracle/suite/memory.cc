@@ -77,7 +77,7 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
                        int32_t own) {
   const Header header = DecodeHeader(announcement.bytes)->header;
   Want(announcement.opened.size() == 1, Rule::kFds6, "one descriptor with an mmap message",
-       absl::StrCat(announcement.opened.size()));
+       absl::StrCat(announcement.fds.size()));
   Want(announcement.bytes.size() == kHeaderBytes && header.stream == 0 && header.last &&
            !header.mmap,
        Rule::kShm8, "an announcement: stream 0, no payload, last = 1, mmap = 0", ToString(header));
@@ -99,8 +99,17 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
   Want(announced.header.destination_pid == own || announced.header.destination_pid == 0,
        Rule::kShm8, absl::StrCat("destination pid ", own, " or 0"),
        absl::StrCat(announced.header.destination_pid));
-  Want(!segments_.contains(announced.header.id), Rule::kShm8, "each segment announced once",
-       absl::StrCat("id ", announced.header.id, " again"));
+  Want(announced.header.destination_pid != 0 || announced.header.sent_over == kSentOverAny,
+       Rule::kShm8, "a segment without a destination to be used over any port",
+       absl::StrCat("sent_over ", announced.header.sent_over));
+  announced.file = FileIdOf(announcement.opened.front().get());
+  if (const auto known = segments_.find(announced.header.id); known != segments_.end()) {
+    Want(Asked(known->first), Rule::kShm8, "each segment announced once",
+         absl::StrCat("id ", known->first, " again, which nobody asked for"));
+    Want(known->second.file == announced.file, Rule::kShm8, "the same segment under the same id",
+         absl::StrCat("another with id ", known->first));
+    return;
+  }
   if (announced.header.sent_over != kSentOverAny)
     announced.mapping.SentOver(layout_).store(kSentOverAny, std::memory_order_relaxed);
   segments_.emplace(announced.header.id, std::move(announced));
@@ -108,7 +117,7 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
 
 std::vector<uint8_t> PeerMemory::Content(const Reference& reference) {
   const auto segment = segments_.find(reference.segment_id);
-  if (segment == segments_.end() || !InRange(reference, kUnitGeometry)) return {};
+  if (segment == segments_.end()) return {};
   const Mapping& mapping = segment->second.mapping;
   AtomicWords words = mapping.Words(layout_);
   if (!AllBusy(words, reference.first_chunk, ChunksFor(reference.bytes, kUnitGeometry))) return {};

@@ -2,14 +2,15 @@
 //   shapes    OwnSegment: chunks taken, filled and watched by the runner. PeerMemory: what
 //             was announced on port B, by id
 //   returns   Content: the bytes behind a reference, empty where there are none
-//   holds     descriptors and mappings
-//   rules     SHM-2, SHM-6, SHM-8 are judged with them
+//   holds     descriptors and mappings; which segments were asked for
+//   rules     SHM-2, SHM-6, SHM-8, SHM-10, FDS-6 are judged with them
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_MEMORY_H_
 #define PORTPROOF_ORACLE_SUITE_MEMORY_H_
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -44,9 +45,13 @@ class PeerMemory {
   struct Announced {
     SegmentHeader header;
     Mapping mapping;
+    FileId file;
   };
   // Maps the segment of an mmap message; throws CaseEnd where it is none (SHM-8, FDS-6).
+  // One that was asked for may be announced again.
   void Adopt(const Arrived& announcement, const Profile& profile, int32_t source, int32_t own);
+  void Ask(uint32_t id) { asked_.insert(id); }
+  bool Asked(uint32_t id) const { return asked_.contains(id); }
   bool Knows(uint32_t id) const { return segments_.contains(id); }
   std::vector<uint8_t> Content(const Reference& reference);
   // Frees what Content has handed out.
@@ -56,6 +61,7 @@ class PeerMemory {
 
  private:
   std::map<uint32_t, Announced> segments_;
+  std::set<uint32_t> asked_;
   std::vector<Reference> held_;
   SegmentLayout layout_ = SegmentLayout::kOosm;
 };

@@ -77,18 +77,6 @@ uint64_t ResidentBytes(pid_t pid) {
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-bool IgnoresSignal(pid_t pid, int signal) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
-  std::string key;
-  while (file >> key) {
-    if (key != "SigIgn:" && key != "SigCgt:") continue;
-    std::string mask;
-    file >> mask;
-    if ((std::strtoull(mask.c_str(), nullptr, 16) >> (signal - 1) & 1) != 0) return true;
-  }
-  return false;
-}
-
 std::string NameOfFile(pid_t pid, const FileId& id) {
   std::string name = id;
   ForEachFd(pid, [&](int, const std::string& path) {

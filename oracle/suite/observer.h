@@ -27,7 +27,6 @@ struct OpenFile {
 std::map<FileId, OpenFile> OpenFiles(pid_t pid, bool flags = false);
 int LowestFreeFd(pid_t pid);
 uint64_t ResidentBytes(pid_t pid);
-bool IgnoresSignal(pid_t pid, int signal);
 std::string NameOfFile(pid_t pid, const FileId& file);  // "pipe:[123]"
 
 }  // namespace portproof::suite

@@ -53,8 +53,7 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, boo
 
 void PlaySending(Stage& stage, const Conversation& conversation) {
   stage.link().SetTesteeSendBuffer(kBufferLeast + kBufferUnit * conversation.setup.capacity);
-  // To 1.18 a segment is announced before it is used.
-  const bool shared = stage.Has("shm") && !stage.profile().queues;
+  const bool shared = stage.Has("shm");
   int64_t id = 0;
   for (const conversation::Action& action : conversation.actions) {
     if (const auto* const write = std::get_if<conversation::Write>(&action)) {

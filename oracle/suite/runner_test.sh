@@ -46,6 +46,54 @@ for how in flood huge-line garbage array wrong-events says-too-much floods-stder
 done
 expect 1 'FAIL  TESTEE/quit-ends-it' "$portproof" test --random=0 --case='TESTEE/quit*' -- "$hostile" never-quits
 
+# What it says of itself. The pid is one that will be stopped and limited: not just anybody's.
+for hello in '{"pid":1}' '{"pid":@PARENT}' '{"pid":0}' '{"pid":-5}' '{"pid":1.5}' '{"pid":4294967297}' \
+  '{"pid":99999999999999999999}' '{"pid":"1"}' '{"pid":null}' '{"name":null}' '{"roles":[]}' '{"roles":"receiver"}' \
+  '{"roles":["king"]}' '{"features":["levitation"]}' '{"profiles":["release"]}' '{"limits":[]}' '{"limits":{"queue_fds":0}}' \
+  '{"limits":{"queue_fds":-1}}' '{"limits":{"towels":1}}' '{"hello":2}'; do
+  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" hello "$hello"
+done
+for says in '' 'null' '[]' '@DEEP' '{"hello":1,"name":@DEEP}' '@BYTES' '{"name":"a@NUL"}' '{"pid":@HUGE}'; do
+  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" says "$says"
+done
+# And what it answers: to the case, whatever it is, and soon.
+one+=(--timeout-ms=2000)
+for answer in '' '[]' '{}' '{"events":3}' '{"events":{}}' '{"events":[3]}' '{"events":[{"ev":3}]}' '{"events":[{"ev":"x"}]}' \
+  '{"events":@DEEP}' '{"events":[@DEEP]}' '@BYTES' '@NUL' '{"events":[{"ev":"refused","rule":7}]}' \
+  '{"events":[{"ev":"completed","message":@HUGE,"buffer":0,"ok":true}]}' '{"events":[{"ev":"completed","message":1,"ok":true}]}' \
+  '{"events":[{"ev":"delivered","type":27,"stream":1,"pid":1,"reply_port":0,"last":true,"bytes":-3,"crc32":"x"}]}'; do
+  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" answer run "$answer"
+done
+for max in 0 63 -1 16385 4294967296 '"16384"'; do
+  expect 1 'not above the max_size asked for' timeout 10 \
+    "$portproof" test "${one[@]}" -- "$hostile" answer start "{\"ok\":true,\"max_size\":$max,\"types\":[\"data\"]}"
+done
+expect 1 'an answer: JSON nested' "$portproof" test "${one[@]}" -- "$hostile" answer reset @DEEP
+expect 1 'keys have the types they should have' "$portproof" test --random=0 '--case=FRG-9/hang-up-discards' -- \
+  sh -c "$liar | sed -u 's/\"open_assemblies\":0/\"open_assemblies\":\"none\"/'"
+for how in twice leaves-a-daemon; do
+  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+done
+expect 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" never-reads
+# A port that was shut down is no datagram for ever; what floods one does not fill the memory.
+expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" shuts-down
+cat >"$work/modest" <<'PY'
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+sys.exit(status if kilobytes < 700000 else "%d KB of memory" % kilobytes)
+PY
+expect 1 'TIMEOUT  RCV-3/' python3 "$work/modest" \
+  "$portproof" test "${one[@]}" -- "$hostile" floods-the-port
+expect 1 'its hello: a line of JSON on standard output, flushed' "$portproof" test "${one[@]}" -- sh -c 'exit 0'
+expect 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
+# Control characters are shown, not sent to the terminal; reports stay well-formed.
+expect 1 'seen      \xff\xfe\xc0\x80\x1b[31m' "$portproof" test "${one[@]}" -- "$hostile" answer run @BYTES
+"$portproof" test "${one[@]}" --format=junit -o "$work/rude.xml" -- "$hostile" answer run '@BYTES@NUL'
+python3 -c 'import sys, xml.etree.ElementTree as t; t.parse(sys.argv[1])' "$work/rude.xml" || fail "JUnit of a rude testee"
+# Its arguments are its own, to the letter.
+expect 1 "seen      [1,2]" "$portproof" test "${one[@]}" -- "$hostile" says '[1,2]'
+
 # Nothing of it lives on.
 if pgrep -f 'python3 [^ ]*hostile_testee' >/dev/null || pgrep -f '^sleep 600$' >/dev/null; then
   fail "testees live on"
@@ -63,6 +111,17 @@ expect 0 'UNSUPPORTED' "$portproof" test --case='SHM-1/not*' -- "$python"
 expect 1 'FRG-2: ' "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
 expect 1 "--case='FRG-2/orphans-are-refused' -- " "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
 
+expect 2 'the testee comes after --' "$portproof" test "$liar"
+expect 2 'cannot run' "$portproof" test -- "$work"
+expect 2 'No such file or directory' "$portproof" test -o "$work/none/report" -- "$liar"
+expect 2 'cannot write traces there' "$portproof" test --keep-traces=/proc/traces -- "$liar"
+expect 2 'cannot be read' "$portproof" test --known-failures="$work/none" -- "$liar"
+expect 2 'cannot be read' "$portproof" test --known-failures="$work" -- "$liar"
+expect 2 'no case selected' "$portproof" test --case='[' -- "$liar"
+for wrong in --jobs=0 --random=-1 --seed=-1 --timeout-ms=0 --format=html --no-such-option; do
+  expect 2 "${wrong%=*}" "$portproof" test $wrong -- "$liar"
+done
+
 # Known failures.
 echo 'FRG-2/orphans-are-refused  # it keeps them' >"$work/known"
 expect 0 'XFAIL' "$portproof" test --known-failures="$work/known" --case='FRG-2/orphans*' -- "$liar" orphan-kept
@@ -72,9 +131,10 @@ expect 2 'no such case' "$portproof" test --known-failures="$work/known" -- "$li
 echo 'nonsense' >"$work/known"
 expect 2 'expected CASE' "$portproof" test --known-failures="$work/known" -- "$liar"
 
-# Profiles: each old one in turn, all cases that apply.
-for profile in unit-0.2 unit-1.18.0 unit-1.25.0 unit-1.35.0; do
+# Profiles: each old one in turn, all cases that apply; any release names its row.
+for profile in unit-0.2 unit-1.18.0 unit-1.19.0 unit-1.25.0 unit-1.35.0; do
   expect 0 'PASS' "$portproof" test --random=20 --profile=$profile -- "$liar"
+  ! grep -q UNSUPPORTED "$work/out" || fail "$profile: unsupported"
 done
 
 # Formats.

@@ -245,17 +245,27 @@ void SendModel::JudgePlain(std::span<const uint8_t> payload, bool more, const It
   Break(more ? Rule::kIov4 : Rule::kIov1, expected, seen);
 }
 
-void SendModel::JudgeShared(std::span<const uint8_t> payload, const Item& item,
-                            const Next& next) const {
+void SendModel::JudgeShared(std::span<const uint8_t> payload, const Item& item, const Next& next,
+                            std::vector<Unread>& unread) const {
   std::vector<Reference> references;
   if (!DecodeReferences(payload, false, MachineByteOrder(), references))
     Break(Rule::kShm1, "a list of references", absl::StrCat(payload.size(), " bytes"));
   std::vector<uint8_t> content;
   for (const Reference& reference : references) {
-    const std::vector<uint8_t> bytes = config_.content(reference);
-    if (bytes.size() != reference.bytes || bytes.empty())
+    if (!InRange(reference, kUnitGeometry))
+      Break(Rule::kShm2, "a reference to chunks of a segment", ToString(reference));
+    auto bytes = config_.content(reference);
+    if (!bytes) {  // taken on trust until the segment is known
+      const size_t from = std::min(content.size(), next.payload.size());
+      const size_t count = std::min<size_t>(reference.bytes, next.payload.size() - from);
+      const auto begin = next.payload.begin() + static_cast<std::ptrdiff_t>(from);
+      bytes.emplace(begin, begin + static_cast<std::ptrdiff_t>(count));
+      bytes->resize(reference.bytes);
+      unread.push_back({reference, *bytes});
+    }
+    if (bytes->size() != reference.bytes)
       Break(Rule::kShm2, "a reference to busy chunks of an announced segment", ToString(reference));
-    content.insert(content.end(), bytes.begin(), bytes.end());
+    content.insert(content.end(), bytes->begin(), bytes->end());
   }
   const uint32_t runs_max = std::min(kSharedRuns, config_.payload_bytes / 12);
   if (references.size() > runs_max)
@@ -268,6 +278,28 @@ void SendModel::JudgeShared(std::span<const uint8_t> payload, const Item& item,
           absl::StrCat(next.payload.size(), " bytes referred to"), absl::StrCat(content.size()));
   if (content != next.payload)
     Break(Rule::kIov1, "the bytes of the chain behind the references", "other bytes");
+}
+
+std::set<uint32_t> SendModel::UnknownSegments() const {
+  std::set<uint32_t> ids;
+  for (const Unread& unread : unread_) ids.insert(unread.reference.segment_id);
+  return ids;
+}
+
+void SendModel::Announced() {
+  std::vector<Unread> still;
+  for (Unread& unread : unread_) {
+    const auto bytes = config_.content(unread.reference);
+    if (!bytes) {
+      still.push_back(std::move(unread));
+    } else if (bytes->size() != unread.reference.bytes) {
+      Break(Rule::kShm2, "a reference to chunks that are busy when the announcement came",
+            ToString(unread.reference));
+    } else if (*bytes != unread.expected) {
+      Break(Rule::kIov1, "the bytes of the chain behind the references", "other bytes");
+    }
+  }
+  unread_ = std::move(still);
 }
 
 void SendModel::JudgeFds(const Arrived& arrived, const Item& item) const {
@@ -288,7 +320,7 @@ Rule SendModel::ModeRule(const Item& item, const Next& next) {
 }
 
 void SendModel::JudgeFields(const Arrived& arrived, const Header& header, const Item& item,
-                            const Next& next) const {
+                            const Next& next, std::vector<Unread>& unread) const {
   const auto payload = std::span(arrived.bytes).subspan(kHeaderBytes);
   const Rule wrong = item.begun ? Rule::kFrg3 : Rule::kHdr2;
   if (header.type != item.message.type || header.reply_port != item.message.reply_port)
@@ -297,7 +329,7 @@ void SendModel::JudgeFields(const Arrived& arrived, const Header& header, const 
   if (header.mmap != next.shared)
     Break(ModeRule(item, next), Times("mmap", next.shared), ToString(header));
   if (next.shared) {
-    JudgeShared(payload, item, next);
+    JudgeShared(payload, item, next, unread);
   } else {
     JudgePlain(payload, header.mf, item, next);
   }
@@ -317,8 +349,9 @@ void SendModel::Take(const Arrived& arrived) {
   const Item& item = queue_[index];
   JudgeOrder(header, item);
   const Next next = ComposeNext(item);
+  std::vector<Unread> unread;
   try {
-    JudgeFields(arrived, header, item, next);
+    JudgeFields(arrived, header, item, next, unread);
   } catch (const CaseEnd& end) {
     if (end.rule < Rule::kIov1 || end.rule > Rule::kIov7) throw;
     // Another one of that stream that waits, and is this very datagram: it overtook.
@@ -333,6 +366,7 @@ void SendModel::Take(const Arrived& arrived) {
     }
     throw;
   }
+  unread_.insert(unread_.end(), unread.begin(), unread.end());
   Commit(index, next, arrived.bytes.size());
 }
 

@@ -3,9 +3,10 @@
 //   shapes    Message: a `send` command; Arrived: a datagram read from port B
 //   returns   Take: judges the next datagram, throws CaseEnd naming the rule it breaks.
 //             Completions that are due, in order
-//   holds     what was written and not yet seen whole
+//   holds     what was written and not yet seen whole; what references must name whose
+//             segment was not announced yet
 //   rules     HDR-1 ... HDR-6, IOV-1 ... IOV-7, SND-5, SND-6, SND-8, CMP-1 ... CMP-5,
-//             FRG-1 ... FRG-3, SHM-3 ... SHM-5, SHM-11, FDS-1, FDS-2
+//             FRG-1 ... FRG-3, SHM-3 ... SHM-5, SHM-10, SHM-11, FDS-1, FDS-2
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_
 #define PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_
@@ -21,21 +22,13 @@
 #include <vector>
 
 #include "oracle/suite/link.h"
+#include "oracle/suite/piece.h"
 #include "oracle/suite/session.h"
 #include "protocol/chunk.h"
 #include "protocol/header.h"
 #include "protocol/profile.h"
 
 namespace portproof::suite {
-
-struct Piece {
-  uint32_t bytes = 0;
-  uint64_t seed = 0;
-  bool sync = false;
-  bool last = false;
-  bool adjacent = false;
-  bool shm = false;
-};
 
 struct Message {
   int64_t id = 0;
@@ -58,8 +51,9 @@ class SendModel {
     uint32_t payload_bytes = 0;  // L
     uint32_t share_bytes = 65536;
     int32_t pid = 0;
-    // The bytes behind a reference; empty where it names nothing (SHM-2).
-    std::function<std::vector<uint8_t>(const Reference&)> content = {};
+    // The bytes behind a reference; empty where it names nothing (SHM-2), none where its
+    // segment may still be announced (SHM-10, from 1.19).
+    std::function<std::optional<std::vector<uint8_t>>(const Reference&)> content = {};
   };
   using Completion = std::pair<int64_t, std::optional<int64_t>>;
 
@@ -67,6 +61,12 @@ class SendModel {
 
   void Write(const Message& message, std::vector<FileId> fds);
   void Take(const Arrived& arrived);
+  // What any datagram of the testee's must be like.
+  void JudgeHeader(const Arrived& arrived) const;
+  // Segments that references name and nobody announced, each once.
+  std::set<uint32_t> UnknownSegments() const;
+  // One was announced: judges what lies behind references to it.
+  void Announced();
   bool empty() const { return queue_.empty(); }
   size_t size() const { return queue_.size(); }
   std::string NextText() const;  // what is to come
@@ -82,6 +82,7 @@ class SendModel {
     queue_.clear();
     due_.clear();
     done_.clear();
+    unread_.clear();
     datagrams_ = 0;
     pressed_ = false;
   }
@@ -116,6 +117,10 @@ class SendModel {
     uint32_t skip = 0;
     bool marked = false;
   };
+  struct Unread {
+    Reference reference;
+    std::vector<uint8_t> expected;
+  };
   struct Due {
     Completion what;
     bool ok = true;
@@ -126,14 +131,14 @@ class SendModel {
   Next ComposeNext(const Item& item) const;
   size_t NextIndex() const;
   const Item* Owner(const Header& header) const;
-  void JudgeHeader(const Arrived& arrived) const;
   void JudgeOrder(const Header& header, const Item& item) const;
-  void JudgeFields(const Arrived& arrived, const Header& header, const Item& item,
-                   const Next& next) const;
+  void JudgeFields(const Arrived& arrived, const Header& header, const Item& item, const Next& next,
+                   std::vector<Unread>& unread) const;
   void JudgePlain(std::span<const uint8_t> payload, bool more, const Item& item,
                   const Next& next) const;
   static Rule ModeRule(const Item& item, const Next& next);
-  void JudgeShared(std::span<const uint8_t> payload, const Item& item, const Next& next) const;
+  void JudgeShared(std::span<const uint8_t> payload, const Item& item, const Next& next,
+                   std::vector<Unread>& unread) const;
   void JudgeFds(const Arrived& arrived, const Item& item) const;
   void Commit(size_t index, const Next& next, size_t datagram_bytes);
 
@@ -141,6 +146,7 @@ class SendModel {
   std::deque<Item> queue_;
   std::vector<Due> due_;
   std::set<Completion> done_;
+  std::vector<Unread> unread_;
   uint64_t datagrams_ = 0;
   bool pressed_ = false;
 };

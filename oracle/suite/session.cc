@@ -1,16 +1,24 @@
 #include "oracle/suite/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <csignal>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "protocol/profile.h"
 
 namespace portproof::suite {
 namespace {
 
 constexpr int kEndedSoonMs = 500;
+constexpr int kNestedMax = 64;                     // of JSON: who writes or frees it recurses
+constexpr uint64_t kLimitMax = uint64_t{1} << 60;  // enough for everybody, and to add to
+
+const std::set<std::string> kRoles = {"receiver", "sender"};
+const std::set<std::string> kFeatures = {"fragments", "fds", "shm", "credentials"};
 
 std::string Shown(const std::string& line) {
   constexpr size_t kShown = 300;
@@ -21,10 +29,34 @@ std::string Shown(const std::string& line) {
   throw CaseEnd{Verdict::kFail, std::nullopt, expected, seen};
 }
 
+// How deep the brackets of a line of JSON are nested, at most.
+int Nesting(const std::string& line) {
+  int depth = 0;
+  int deepest = 0;
+  bool text = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (c == '"') text = !text;
+    if (text && c == '\\') ++i;
+    if (text) continue;
+    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
+    if (c == ']' || c == '}') --depth;
+  }
+  return deepest;
+}
+
 Json ParseObject(const std::string& line, const std::string& what) {
+  if (Nesting(line) > kNestedMax)
+    Broken(absl::StrCat(what, ": JSON nested at most ", kNestedMax, " deep"), Shown(line));
   Json parsed = Json::parse(line, nullptr, false);
   if (!parsed.is_object()) Broken(absl::StrCat(what, ": a line with a JSON object"), Shown(line));
   return parsed;
+}
+
+template <typename Value>
+bool Fits(const Json& number) {
+  if (number.is_number_unsigned()) return std::in_range<Value>(number.get<uint64_t>());
+  return std::in_range<Value>(number.get<int64_t>());
 }
 
 // The value of a key, which must be there and of that type.
@@ -35,7 +67,7 @@ Value Get(const Json& object, const char* key) {
   if constexpr (std::is_same_v<Value, bool>) {
     right = right && it->is_boolean();
   } else if constexpr (std::is_integral_v<Value>) {
-    right = right && it->is_number_integer();
+    right = right && it->is_number_integer() && Fits<Value>(*it);
   } else {
     right = right && it->is_string();
   }
@@ -43,13 +75,17 @@ Value Get(const Json& object, const char* key) {
   return it->get<Value>();
 }
 
-std::set<std::string> Texts(const Json& object, const char* key) {
+// `known`: what may be in it; a misspelt one would only make cases UNSUPPORTED.
+std::set<std::string> Texts(const Json& object, const char* key,
+                            const std::function<bool(const std::string&)>& known) {
   std::set<std::string> texts;
   const auto it = object.find(key);
   if (it == object.end()) return texts;
   if (!it->is_array()) Broken(absl::StrCat("an array in \"", key, "\""), Shown(object.dump()));
   for (const Json& text : *it) {
     if (!text.is_string()) Broken(absl::StrCat("texts in \"", key, "\""), Shown(object.dump()));
+    if (!known(text.get<std::string>()))
+      Broken(absl::StrCat("only known ones in \"", key, "\""), Shown(text.dump()));
     texts.insert(text.get<std::string>());
   }
   return texts;
@@ -71,10 +107,9 @@ Limits ParseLimits(const Json& said) {
   for (const auto& [key, value] : given.items()) {
     const auto field = std::find_if(fields.begin(), fields.end(),
                                     [&key = key](const auto& f) { return key == f.first; });
-    if (field == fields.end() || !value.is_number_unsigned())
-      Broken("limits of TESTEE's hello, numbers each",
-             Shown(absl::StrCat(key, ": ", value.dump())));
-    *field->second = value.get<uint64_t>();
+    if (field == fields.end() || !value.is_number_unsigned() || value.get<uint64_t>() == 0)
+      Broken("known limits, numbers above 0 each", Shown(absl::StrCat(key, ": ", value.dump())));
+    *field->second = std::min(value.get<uint64_t>(), kLimitMax);
   }
   return limits;
 }
@@ -161,20 +196,28 @@ std::unique_ptr<Session> Session::Launch(const Program& program, int timeout_ms,
   return session;
 }
 
+// We shall stop it, limit it, and take its census: it must not be anybody else.
+bool Session::HasOurPort(int32_t pid) const {
+  if (pid <= 1 || pid == getpid()) return false;
+  return OpenFiles(pid).contains(FileIdOf(link_->testee_receives()));
+}
+
 void Session::ReadHello() {
   std::string line;
   const Heard heard =
       channel_.Ask("", Clock::now() + std::chrono::milliseconds(timeout_ms_), nullptr, line);
-  if (heard != Heard::kLine) Silent(heard, "its hello");
+  if (heard != Heard::kLine) Silent(heard, "");
   Json said = ParseObject(line, "hello");
   if (said.value("hello", Json()) != 1) Broken("a hello of version 1", Shown(line));
   hello_.name = Get<std::string>(said, "name");
   hello_.pid = Get<int32_t>(said, "pid");
-  if (hello_.pid <= 0 || kill(hello_.pid, 0) != 0)
-    Broken("the pid of a running process in the hello", Shown(line));
-  hello_.roles = Texts(said, "roles");
-  hello_.features = Texts(said, "features");
-  hello_.profiles = Texts(said, "profiles");
+  if (!HasOurPort(hello_.pid))
+    Broken("in \"pid\" a process of the testee's that has fd 3 open", Shown(line));
+  hello_.roles = Texts(said, "roles", [](const auto& role) { return kRoles.contains(role); });
+  hello_.features =
+      Texts(said, "features", [](const auto& feature) { return kFeatures.contains(feature); });
+  hello_.profiles = Texts(said, "profiles",
+                          [](const auto& profile) { return ResolveProfile(profile).has_value(); });
   if (hello_.roles.empty()) Broken("roles in the hello", Shown(line));
   hello_.limits = ParseLimits(said);
   hello_.said = std::move(said);
@@ -182,7 +225,9 @@ void Session::ReadHello() {
 }
 
 void Session::Silent(Heard heard, const std::string& command) {
-  const std::string expected = absl::StrCat("an answer to ", Shown(command));
+  const std::string expected = command.empty()
+                                   ? "its hello: a line of JSON on standard output, flushed"
+                                   : absl::StrCat("an answer to ", Shown(command));
   std::string seen;
   Verdict verdict = Verdict::kCrash;
   switch (heard) {
@@ -226,7 +271,7 @@ std::vector<SeenEvent> Session::Run(int idle_ms, int deadline_ms) {
     Broken("{\"events\":[...]} in answer to run", Shown(answer.dump()));
   std::vector<SeenEvent> seen;
   for (const Json& event : *events) {
-    if (event.is_object() && event.value("ev", "") == "warning") continue;
+    if (event.is_object() && event.value("ev", Json()) == "warning") continue;
     seen.push_back(ParseEvent(event));
   }
   return seen;

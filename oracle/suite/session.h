@@ -2,7 +2,8 @@
 //   shapes    a Program: an argv, or a function for the runner's own liar. Hello: what
 //             it said of itself, limits filled up with the protocol's defaults
 //   returns   answers that are JSON objects; SeenEvents in the order they happened
-//   holds     the process and both ports
+//   holds     the process and both ports. The pid it names must have our port open: it
+//             will be stopped and limited
 //   rules     none of its own: an answer the contract does not allow ends the case with no
 //             rule, and the stage says which rule the moment was about
 //   source    none
@@ -109,6 +110,7 @@ class Session {
   Session(Process process, std::unique_ptr<Link> link, int timeout_ms);
   [[noreturn]] void Silent(Heard heard, const std::string& command);
   void ReadHello();
+  bool HasOurPort(int32_t pid) const;
 
   Process process_;
   std::unique_ptr<Link> link_;

@@ -13,6 +13,9 @@ namespace {
 
 constexpr int kRunDeadlineMs = 2000;
 constexpr int kMoreTurnsMax = 10000;
+constexpr uint16_t kOwnPort = 1;  // port B, as `start` calls it
+
+using Content = std::optional<std::vector<uint8_t>>;
 
 // Types with a meaning that handling them may act upon.
 constexpr bool HasMeaning(Type type) {
@@ -42,9 +45,10 @@ Stage::Stage(Session& session, StageConfig config)
                    .payload_bytes = PayloadLimit(*config_.profile, config_.max_size),
                    .share_bytes = config_.start.max_share,
                    .pid = session.hello().pid,
-                   .content = [this](const Reference& reference) {
-                     Expect(peer_memory_.Knows(reference.segment_id), Rule::kShm10,
-                            "an announced segment", ToString(reference));
+                   .content = [this](const Reference& reference) -> Content {
+                     const bool known = peer_memory_.Knows(reference.segment_id);
+                     if (!known && this->profile().queues) return std::nullopt;
+                     Expect(known, Rule::kShm10, "an announced segment", ToString(reference));
                      return peer_memory_.Content(reference);
                    }}) {
   const auto number = NumberFor(Type::kData);
@@ -164,6 +168,15 @@ void Stage::Keep() {
   keeps_ = true;
 }
 
+Message Stage::MessageOf(int64_t id, std::vector<Piece> chain) const {
+  Message message;
+  message.id = id;
+  message.type = plain_type_;
+  message.stream = static_cast<uint32_t>(id);
+  message.chain = std::move(chain);
+  return message;
+}
+
 Json Stage::TryWrite(const Message& message) { return session_.Ask(message.Command()); }
 
 std::vector<FileId> Stage::Write(Message message) {
@@ -196,16 +209,15 @@ void Stage::JudgeArrived() {
   const uint8_t get_mmap = WireNumber(Type::kGetMmap);
   std::deque<Arrived>& arrived = link().arrived();
   while (!arrived.empty()) {
-    Arrived datagram = std::move(arrived.front());
+    const Arrived datagram = std::move(arrived.front());
     arrived.pop_front();
     const auto decoded = DecodeHeader(datagram.bytes);
     if (decoded && decoded->header.type == mmap && Has("shm")) {
-      peer_memory_.Adopt(datagram, profile(), hello().pid, getpid());
-      announcements_.push_back(std::move(datagram));
+      OnAnnouncement(datagram);
       continue;
     }
     if (decoded && decoded->header.type == get_mmap && get_mmap != 255) {
-      questions_.push_back(std::move(datagram));
+      OnQuestion(datagram);
       continue;
     }
     try {
@@ -216,15 +228,54 @@ void Stage::JudgeArrived() {
       throw;
     }
   }
+  AskForUnknown();
+}
+
+void Stage::OnAnnouncement(const Arrived& announcement) {
+  send_model_.JudgeHeader(announcement);
+  peer_memory_.Adopt(announcement, profile(), hello().pid, getpid());
+  ++announcements_;
+  send_model_.Announced();
+}
+
+void Stage::OnQuestion(const Arrived& question) {
+  send_model_.JudgeHeader(question);
+  const Header header = DecodeHeader(question.bytes)->header;
+  const bool whole = question.bytes.size() == kHeaderBytes + sizeof(uint32_t) && !header.nf &&
+                     !header.mf && !header.mmap && question.fds.empty();
+  Expect(whole, Rule::kShm10, "get_mmap: one datagram with the id of a segment, 4 bytes",
+         absl::StrCat(ToString(header), ", ", question.bytes.size() - kHeaderBytes, " bytes, ",
+                      question.fds.size(), " descriptors"));
+  questions_.push_back(Load<uint32_t>(question.bytes.data() + kHeaderBytes, MachineByteOrder()));
+}
+
+void Stage::AskForSegment(uint32_t id) {
+  std::vector<uint8_t> payload(sizeof(id));
+  Store<uint32_t>(id, payload.data(), MachineByteOrder());
+  peer_memory_.Ask(id);
+  ++asked_;
+  PostExpecting(
+      Datagram(0).Type(WireNumber(Type::kGetMmap)).Reply(kOwnPort).Payload(std::move(payload)), {});
+}
+
+void Stage::AskForUnknown() {
+  for (const uint32_t id : send_model_.UnknownSegments()) {
+    if (peer_memory_.Asked(id)) continue;
+    Expect(NumberFor(Type::kGetMmap).has_value(), Rule::kShm10,
+           absl::StrCat("segment ", id, " announced before it is used, or a handler for get_mmap"),
+           "neither");
+    AskForSegment(id);
+  }
 }
 
 void Stage::JudgeEvents(const std::vector<SeenEvent>& events) {
   send_model_.Complete(events);
   for (const SeenEvent& event : events) {
     if (event.kind == SeenEvent::Kind::kCompleted) continue;
-    // Whether the announcement of a segment is handed on is the testee's own matter.
-    if (event.kind == SeenEvent::Kind::kDelivered && event.type == WireNumber(Type::kMmap))
-      continue;
+    // Whether what is about segments is handed on is the testee's own matter.
+    const bool about_segments =
+        event.type == WireNumber(Type::kMmap) || event.type == WireNumber(Type::kGetMmap);
+    if (event.kind == SeenEvent::Kind::kDelivered && about_segments) continue;
     received_.push_back(event);
   }
 }
@@ -248,25 +299,55 @@ void Stage::NothingMoves() {
          "nothing, and nothing is queued: it is lost");
 }
 
-void Stage::Settle(bool all) {
+void Stage::Play(bool all) {
   for (int turn = 0; turn < kMoreTurnsMax; ++turn) {
-    const uint64_t datagrams = send_model_.datagrams() + announcements_.size();
+    const auto arrived = [this] { return send_model_.datagrams() + announcements_; };
+    const uint64_t datagrams = arrived() + asked_;
     const size_t unsent = link().unsent();
     const size_t received = received_.size();
     const std::vector<SeenEvent> events = RunOnce();
     link().Drain();
     JudgeArrived();
     JudgeEvents(events);
-    const bool moved = datagrams != send_model_.datagrams() + announcements_.size() ||
-                       unsent != link().unsent() || received != received_.size();
-    const bool lacks =
-        link().unsent() > 0 || received_.size() < expected_.size() || (all && !send_model_.empty());
+    const bool moved = datagrams != arrived() + asked_ || unsent != link().unsent() ||
+                       received != received_.size();
+    const bool lacks = link().unsent() > 0 || received_.size() < expected_.size() ||
+                       (all && !send_model_.empty()) ||
+                       (all && !send_model_.UnknownSegments().empty());
     if (!lacks || !moved) break;
   }
-  if (all && !send_model_.empty()) NothingMoves();
+  if (!all) return;
+  if (!send_model_.empty()) NothingMoves();
+  for (const uint32_t id : send_model_.UnknownSegments())
+    Expect(false, Rule::kShm10, absl::StrCat("segment ", id, " announced in answer to get_mmap"),
+           "no announcement of it");
+}
+
+void Stage::Settle(bool all) {
+  Play(all);
   const std::vector<SeenEvent> received = std::move(received_);
   received_.clear();
   JudgeReceived(received);
+}
+
+void Stage::SettleSilently(Rule rule) {
+  Play(true);
+  Expect(received_.empty(), rule, "nothing yet",
+         received_.empty() ? "" : ToString(received_.front()));
+}
+
+void Stage::SettleInAnyOrder() {
+  Play(true);
+  auto next = expected_.begin();
+  for (const SeenEvent& event : received_) {
+    const auto same = std::find_if(next, expected_.end(), [&event](const Expected& expected) {
+      return expected.event.kind == event.kind && expected.event.stream == event.stream;
+    });
+    if (same == expected_.end()) break;
+    std::rotate(next, same, same + 1);
+    ++next;
+  }
+  Settle();
 }
 
 void Stage::JudgeReceived(const std::vector<SeenEvent>& events) {

@@ -5,7 +5,7 @@
 //   returns   nothing: the first expectation that is not met throws CaseEnd
 //   holds     the models' states, the files it passed (open until the case is over, so
 //             that their numbers stay theirs)
-//   rules     those of the models; FDS-3, FDS-5, SND-1, SND-2, SND-7, SND-9, RCV-5
+//   rules     those of the models; FDS-3, FDS-5, SND-1, SND-2, SND-7, SND-9, RCV-5, SHM-10
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_STAGE_H_
 #define PORTPROOF_ORACLE_SUITE_STAGE_H_
@@ -74,19 +74,28 @@ class Stage {
   void Keep();
   const std::vector<FileId>& posted_fds() const { return posted_fds_; }
 
+  // A message of the plain type whose stream is its id.
+  Message MessageOf(int64_t id, std::vector<Piece> chain) const;
   // Sending. Write expects to be accepted, and returns the files the testee named.
   std::vector<FileId> Write(Message message);
   Json TryWrite(const Message& message);  // its answer, whatever it is
   SendModel& sent() { return send_model_; }
   // Datagrams beside the model's: mmap announcements and get_mmap are taken out first.
-  std::vector<Arrived>& announcements() { return announcements_; }
-  std::vector<Arrived>& questions() { return questions_; }
+  // From 1.19 a segment that a reference names and nobody announced is asked for.
+  size_t announcements() const { return announcements_; }
+  // The segments the testee asked for, in order.
+  const std::vector<uint32_t>& questions() const { return questions_; }
+  void AskForSegment(uint32_t id);
   PeerMemory& peer_memory() { return peer_memory_; }
   // Which rule a wrong order, or a loss, breaks here: SND-2 under pressure.
   void BlameOrder(Rule rule) { order_rule_ = rule; }
 
   // Runs until nothing more comes, judges everything; with `all`, nothing may be left.
   void Settle(bool all = true);
+  // Nothing may be said meanwhile; what is, breaks `rule`.
+  void SettleSilently(Rule rule);
+  // What is expected may come in any order of its streams.
+  void SettleInAnyOrder();
   // One `run` during which port B is not read.
   void RunWithoutReading();
   void JudgeArrived();
@@ -110,6 +119,10 @@ class Stage {
 
  private:
   Outgoing Prepare(const Datagram& datagram, Incoming& incoming);
+  void Play(bool all);
+  void OnAnnouncement(const Arrived& announcement);
+  void OnQuestion(const Arrived& question);
+  void AskForUnknown();
   void JudgeReceived(const std::vector<SeenEvent>& events);
   void CompareOne(const Expected& expected, const SeenEvent* seen) const;
   void CompareDelivered(const Expected& expected, const SeenEvent& seen) const;
@@ -129,8 +142,9 @@ class Stage {
   std::vector<FileId> kept_fds_;
   std::vector<FileId> held_fds_;  // written without close_fd
   std::vector<FileId> closing_fds_;
-  std::vector<Arrived> announcements_;
-  std::vector<Arrived> questions_;
+  size_t announcements_ = 0;
+  std::vector<uint32_t> questions_;
+  size_t asked_ = 0;
   std::map<FileId, OpenFile> baseline_;
   std::optional<Rule> order_rule_;
   std::optional<SeenEvent> last_delivered_;

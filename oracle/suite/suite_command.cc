@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -44,9 +45,11 @@ bool ReadKnown(const std::string& file, std::map<std::string, std::string>& know
     if (name.empty()) continue;
     if (name.find('/') == std::string::npos || name.find(' ') != std::string::npos)
       return error = absl::StrCat(file, ":", number, ": expected CASE  # reason"), false;
-    known[name] =
-        mark == std::string::npos ? "known" : line.substr(line.find_first_not_of("# ", mark));
+    known[name] = "known";
+    const size_t reason = mark == std::string::npos ? mark : line.find_first_not_of("# ", mark);
+    if (reason != std::string::npos) known[name] = line.substr(reason);
   }
+  if (in.bad()) return error = absl::StrCat(file, ": cannot be read"), false;
   return true;
 }
 
@@ -178,6 +181,13 @@ int TestCommand(const SuiteOptions& options,
   for (const auto& [name, reason] : known) {
     if (!names.contains(name))
       return Complain(absl::StrCat(options.known_failures, ": no such case: ", name), kUsage);
+  }
+  if (!options.keep_traces.empty()) {
+    std::error_code failed;
+    std::filesystem::create_directories(options.keep_traces, failed);
+    if (access(options.keep_traces.c_str(), W_OK | X_OK) != 0 ||
+        !std::filesystem::is_directory(options.keep_traces, failed))
+      return Complain(absl::StrCat(options.keep_traces, ": cannot write traces there"), kUsage);
   }
   std::signal(SIGPIPE, SIG_IGN);
   AdoptOrphans();

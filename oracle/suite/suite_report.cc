@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "oracle/suite/printable.h"
 
 namespace portproof::suite {
 namespace {
@@ -21,7 +22,7 @@ std::string Rerun(const SuiteReport& report, const Outcome& outcome) {
 }
 
 void AddLine(std::string& text, const char* label, const std::string& value) {
-  if (!value.empty()) absl::StrAppend(&text, "      ", label, value, "\n");
+  if (!value.empty()) absl::StrAppend(&text, "      ", label, Printable(value), "\n");
 }
 
 std::string Indented(const std::string& text) {
@@ -50,7 +51,8 @@ std::string Detail(const SuiteReport& report, const Outcome& outcome) {
                     outcome.shrunk ? ", shrunk" : " (played alone it is shrunk)", "\n        ",
                     Indented(outcome.conversation), "\n");
   if (!outcome.errors.empty())
-    absl::StrAppend(&text, "      its standard error\n        ", Indented(outcome.errors), "\n");
+    absl::StrAppend(&text, "      its standard error\n        ",
+                    Indented(Printable(outcome.errors, true)), "\n");
   AddLine(text, "again     ", Rerun(report, outcome));
   return text;
 }
@@ -138,8 +140,9 @@ std::string SuiteJunit(const SuiteReport& report) {
                       Escaped(verdict + ": " + outcome.expected + outcome.reason),
                       "\"/></testcase>\n");
     } else {
-      absl::StrAppend(&xml, "><failure type=\"", verdict, "\" message=\"", Escaped(outcome.seen),
-                      "\">", Escaped(Detail(report, outcome)), "</failure></testcase>\n");
+      absl::StrAppend(&xml, "><failure type=\"", verdict, "\" message=\"",
+                      Escaped(Printable(outcome.seen)), "\">", Escaped(Detail(report, outcome)),
+                      "</failure></testcase>\n");
     }
   }
   return xml + "</testsuite>\n";

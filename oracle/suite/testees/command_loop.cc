@@ -10,6 +10,8 @@
 #include <iostream>
 #include <set>
 
+#include "protocol/profile.h"
+
 namespace portproof::testee {
 namespace {
 
@@ -127,6 +129,20 @@ int Serve(Port& port) {
     std::cout << Answer(port, command).dump() << std::endl;
   }
   return 0;
+}
+
+Json HelloOf(const std::string& name, Json limits) {
+  Json profiles = Json::array();
+  for (const Profile& profile : Profiles()) profiles.push_back(std::string(profile.newest));
+  profiles.push_back("unit-0.2");
+  return {{"hello", 1},
+          {"name", name},
+          {"version", "1"},
+          {"pid", getpid()},
+          {"roles", {"receiver", "sender"}},
+          {"features", {"fragments", "fds", "shm", "credentials"}},
+          {"profiles", std::move(profiles)},
+          {"limits", std::move(limits)}};
 }
 
 int MakeFile() { return memfd_create("testee", MFD_CLOEXEC); }

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "oracle/suite/piece.h"
+
 namespace portproof::testee {
 
 using Json = nlohmann::json;
@@ -37,14 +39,7 @@ struct StartAnswer {
   std::vector<std::string> types;
 };
 
-struct PieceRequest {
-  uint32_t bytes = 0;
-  uint64_t seed = 0;
-  bool sync = false;
-  bool last = false;
-  bool adjacent = false;
-  bool shm = false;
-};
+using PieceRequest = suite::Piece;
 
 struct SendRequest {
   int64_t message = 0;
@@ -85,6 +80,9 @@ class Port {
 };
 
 int Serve(Port& port);
+
+// The hello of one that claims everything there is.
+Json HelloOf(const std::string& name, Json limits);
 
 // A file of one's own, to pass: close-on-exec; its "dev:ino".
 int MakeFile();

@@ -12,29 +12,22 @@ namespace {
 
 class Liar : public Port {
  public:
-  Liar() : sender_(events_), receiver_(events_, [this](uint32_t id) { sender_.Ask(id); }) {}
+  Liar()
+      : sender_(events_),
+        receiver_(
+            events_, [this](uint32_t id) { sender_.Ask(id); },
+            [this](uint32_t id) { sender_.Announce(id); }) {}
 
   Json Hello() override {
-    Json profiles = Json::array();
-    for (const Profile& profile : Profiles()) profiles.push_back(std::string(profile.newest));
-    profiles.push_back("unit-0.2");
     const auto& received = receiver_.limits();
     const auto& sent = sender_.limits();
-    return {{"hello", 1},
-            {"name", "liar"},
-            {"version", "1"},
-            {"pid", getpid()},
-            {"roles", {"receiver", "sender"}},
-            {"features", {"fragments", "fds", "shm", "credentials"}},
-            {"profiles", profiles},
-            {"limits",
-             {{"assemblies_per_sender", received.assemblies_per_sender},
-              {"assemblies_per_port", received.assemblies_per_port},
-              {"assembly_bytes", received.assembly_bytes},
-              {"total_bytes", received.total_bytes},
-              {"queue_messages", sent.messages},
-              {"queue_bytes", sent.bytes},
-              {"queue_fds", sent.fds}}}};
+    return HelloOf("liar", {{"assemblies_per_sender", received.assemblies_per_sender},
+                            {"assemblies_per_port", received.assemblies_per_port},
+                            {"assembly_bytes", received.assembly_bytes},
+                            {"total_bytes", received.total_bytes},
+                            {"queue_messages", sent.messages},
+                            {"queue_bytes", sent.bytes},
+                            {"queue_fds", sent.fds}});
   }
 
   StartAnswer Start(const StartRequest& request) override {

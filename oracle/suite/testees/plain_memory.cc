@@ -55,13 +55,43 @@ void PlainReceiver::Announced(Received& received, const Header& header) {
   if (segment.sent_over != kSentOverAny)
     mapping.SentOver(profile_->segment_layout).store(kSentOverAny);
   segments_[key] = std::move(mapping);
+  if (asked_.erase(key) != 0 || Lie("any-announcement-will-do")) GoOn();
+}
+
+// A datagram waits behind those of its message, and of its stream.
+bool PlainReceiver::Waits(const Key& key) const {
+  if (Lie("a-held-message-blocks-all") && !waiting_.empty()) return true;
+  if (Lie("fragments-overtake-what-is-held")) return false;
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [&key](const Waiting& held) { return held.key == key; });
+}
+
+void PlainReceiver::Hold(Received& received, const Header& header) {
+  const Key key = KeyOf(received, header);
+  const int32_t sender = SenderOf(received, header);
+  if (!Fits({-1, 0}, sender, received.bytes.size()) && !Lie("held-unbounded"))
+    return Refuse("FRG-8", received);
+  waiting_.push_back({received, key, sender});
+}
+
+void PlainReceiver::AskFor(int32_t sender, uint32_t id) {
+  if (!asked_.insert(SegmentKey(sender, id)).second || Lie("never-asks")) return;
+  ask_(Lie("asks-for-another-segment") ? id + 1 : id);
+  if (Lie("asks-twice")) ask_(id);
+}
+
+// All once more; what still cannot go on is held again, in the same order.
+void PlainReceiver::GoOn() {
   std::deque<Waiting> waiting;
   std::swap(waiting, waiting_);
   for (Waiting& held : waiting) {
-    if (held.segment == key) {
-      Handle(held.received);
+    if (Lie("held-messages-are-lost")) {
+      CloseAll(held.received.fds);
+    } else if (Lie("any-announcement-will-do")) {
+      Refuse("SHM-10", held.received);
     } else {
-      waiting_.push_back(std::move(held));
+      Handle(held.received);
+      if (Lie("held-messages-come-twice")) events_.push_back(events_.back());
     }
   }
 }
@@ -100,8 +130,12 @@ bool PlainReceiver::Resolve(Received& received, const Header& header, std::vecto
   for (const Reference& reference : references) {
     const uint64_t key = SegmentKey(sender, reference.segment_id);
     if (!segments_.contains(key) && profile_->queues && !Lie("unknown-segment-refused")) {
-      waiting_.push_back({received, key});
-      ask_(reference.segment_id);
+      AskFor(sender, reference.segment_id);
+      if (Lie("delivers-before-announced")) {
+        payload.resize(reference.bytes);
+        return true;
+      }
+      Hold(received, header);
       return false;
     }
     const std::string bad = CheckReference(sender, reference, chunks);

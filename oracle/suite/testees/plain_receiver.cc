@@ -30,7 +30,7 @@ bool IsHostile(const std::vector<uint8_t>& bytes) {
 
 bool PlainReceiver::Handles(Type type) {
   return type == Type::kData || type == Type::kRpcReady || type == Type::kMmap ||
-         type == Type::kRemovePid;
+         type == Type::kRemovePid || type == Type::kGetMmap;
 }
 
 void PlainReceiver::Start(const Profile& profile, const StartRequest& request) {
@@ -107,6 +107,7 @@ void PlainReceiver::HangUp() {
     if (Lie("hang-up-keeps-messages")) break;
     Discard(assemblies_.begin()->first);
   }
+  if (!Lie("hang-up-keeps-what-is-held")) Forget([](const Waiting&) { return true; });
   if (!Lie("hang-up-untold")) events_.push_back({{"ev", "closed"}});
 }
 
@@ -175,6 +176,7 @@ void PlainReceiver::Handle(Received& received) {
     return;
   }
   if (TypeOf(*profile_, header->type) == Type::kMmap) return Announced(received, *header);
+  if (Waits(KeyOf(received, *header))) return Hold(received, *header);
   std::vector<uint8_t> payload(bytes.begin() + kHeaderBytes, bytes.end());
   std::vector<Chunk> chunks;
   if (header->mmap && !Resolve(received, *header, payload, chunks)) return;
@@ -182,6 +184,7 @@ void PlainReceiver::Handle(Received& received) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;
   }
+  if (Lie("a-whole-message-discards")) Discard(KeyOf(received, *header));
   Deliver(*header, received.fds, payload, header->last);
   Free(chunks);
 }
@@ -210,8 +213,11 @@ void PlainReceiver::Deliver(const Header& first, const std::vector<int>& fds,
       close(fd);
     }
   }
-  if (TypeOf(*profile_, first.type) == Type::kRemovePid && payload.size() == 4)
-    Died(static_cast<int32_t>(Load<uint32_t>(payload.data(), MachineByteOrder())));
+  if (payload.size() != sizeof(uint32_t)) return;
+  const auto type = TypeOf(*profile_, first.type);
+  const auto number = Load<uint32_t>(payload.data(), MachineByteOrder());
+  if (type == Type::kRemovePid) Died(static_cast<int32_t>(number));
+  if (type == Type::kGetMmap) answer_(number);
 }
 
 void PlainReceiver::Died(int32_t sender) {
@@ -222,6 +228,8 @@ void PlainReceiver::Died(int32_t sender) {
       keys.push_back(key);
   }
   for (const Key& key : keys) Discard(key);
+  if (!Lie("dead-senders-messages-stay-held"))
+    Forget([sender](const Waiting& held) { return held.sender == sender; });
 }
 
 bool PlainReceiver::Fits(const Key& key, int32_t sender, uint64_t more) const {
@@ -229,9 +237,11 @@ bool PlainReceiver::Fits(const Key& key, int32_t sender, uint64_t more) const {
   if (open == assemblies_.end() && !Lie("streams-unbounded")) {
     const auto of_sender =
         std::count_if(assemblies_.begin(), assemblies_.end(),
-                      [&](const auto& one) { return one.second.sender == sender; });
+                      [&](const auto& one) { return one.second.sender == sender; }) +
+        std::count_if(waiting_.begin(), waiting_.end(),
+                      [&](const Waiting& held) { return held.sender == sender; });
     if (static_cast<uint64_t>(of_sender) >= limits_.assemblies_per_sender ||
-        assemblies_.size() >= limits_.assemblies_per_port)
+        assemblies_.size() + waiting_.size() >= limits_.assemblies_per_port)
       return false;
   }
   if (Lie("bytes-unbounded")) return true;
@@ -253,6 +263,8 @@ void PlainReceiver::Fragment(Received& received, const Header& header, std::vect
     }
   } else if (header.nf && open == assemblies_.end()) {
     if (!Lie("orphan-kept") || seen_keys_.contains(key)) refused = "FRG-2";
+  } else if (payload.empty() && Lie("empty-fragments-refused")) {
+    refused = "FRG-7";
   } else if (header.nf && open->second.first.type != header.type && !Lie("type-change-appended")) {
     refused = "FRG-3";
     if (!Lie("type-change-keeps-the-message")) Discard(key);
@@ -295,13 +307,21 @@ void PlainReceiver::Discard(const Key& key) {
   assemblies_.erase(open);
 }
 
+template <typename Which>
+void PlainReceiver::Forget(Which which) {
+  for (Waiting& held : waiting_) {
+    if (which(held)) CloseAll(held.received.fds);
+  }
+  std::erase_if(waiting_, which);
+}
+
 void PlainReceiver::Reset() {
   while (!assemblies_.empty()) Discard(assemblies_.begin()->first);
   CloseAll(kept_);
   keeps_ = false;
   skips_next_ = false;
-  for (Waiting& held : waiting_) CloseAll(held.received.fds);
-  waiting_.clear();
+  Forget([](const Waiting&) { return true; });
+  asked_.clear();
   if (open_) {
     const auto lie = std::exchange(ChosenLie(), "");
     Json ignored = Json::array();
@@ -309,6 +329,8 @@ void PlainReceiver::Reset() {
     while (open_ && ReceiveOne()) {
     }
     while (!assemblies_.empty()) Discard(assemblies_.begin()->first);
+    Forget([](const Waiting&) { return true; });
+    asked_.clear();
     CloseAll(kept_);
     ChosenLie() = lie;
   }

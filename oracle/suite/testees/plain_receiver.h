@@ -36,9 +36,10 @@ class PlainReceiver {
     uint64_t total_bytes = uint64_t{2} << 20;
   };
 
-  // `ask` sends get_mmap for a segment.
-  PlainReceiver(Json& events, std::function<void(uint32_t)> ask)
-      : events_(events), ask_(std::move(ask)) {}
+  // `ask` sends get_mmap for a segment, `answer` announces one that the peer asked for.
+  PlainReceiver(Json& events, std::function<void(uint32_t)> ask,
+                std::function<void(uint32_t)> answer)
+      : events_(events), ask_(std::move(ask)), answer_(std::move(answer)) {}
   void Start(const Profile& profile, const StartRequest& request);
   bool Turn();
   bool open() const { return open_; }
@@ -70,9 +71,10 @@ class PlainReceiver {
     bool last = false;
     std::vector<std::vector<uint8_t>> waste;
   };
-  struct Waiting {
+  struct Waiting {  // for the announcement of a segment, or behind such a one
     Received received;
-    uint64_t segment = 0;
+    Key key;
+    int32_t sender = 0;
   };
 
   bool ReceiveOne();
@@ -86,6 +88,12 @@ class PlainReceiver {
   void Fragment(Received& received, const Header& header, std::vector<uint8_t> payload,
                 std::vector<Chunk> chunks);
   bool Fits(const Key& key, int32_t sender, uint64_t more) const;
+  bool Waits(const Key& key) const;
+  void Hold(Received& received, const Header& header);
+  void AskFor(int32_t sender, uint32_t id);
+  void GoOn();
+  template <typename Which>
+  void Forget(Which which);
   void Announced(Received& received, const Header& header);
   std::string JudgeSegment(const Received& received, const Header& header, SegmentHeader& segment,
                            uint64_t& bytes) const;
@@ -105,6 +113,7 @@ class PlainReceiver {
 
   Json& events_;
   std::function<void(uint32_t)> ask_;
+  std::function<void(uint32_t)> answer_;
   const Profile* profile_ = nullptr;
   StartRequest start_;
   Limits limits_;
@@ -121,6 +130,7 @@ class PlainReceiver {
   std::set<Chunk> held_;
   std::vector<Chunk> freed_before_;
   std::deque<Waiting> waiting_;
+  std::set<uint64_t> asked_;  // segments
 };
 
 }  // namespace portproof::testee

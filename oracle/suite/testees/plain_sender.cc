@@ -68,24 +68,27 @@ std::string PlainSender::Refused(const SendRequest& request) const {
   return "";
 }
 
+void PlainSender::AllocateSegment() {
+  OwnSegment made;
+  made.fd = OwnedFd(memfd_create("liar segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const uint64_t bytes = kUnitGeometry.SegmentBytes();
+  const uint64_t more = Lie("segments-too-large") ? kChunk : 0;
+  if (ftruncate(made.fd.get(), static_cast<off_t>(bytes + more)) != 0) _exit(4);
+  fcntl(made.fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+  made.mapping = Mapping::Map(Kernel::Real(), made.fd.get(), bytes);
+  EncodeSegmentHeader({.id = static_cast<uint32_t>(segments_.size()),
+                       .source_pid = start_.pid + (Lie("segments-of-another") ? 1 : 0),
+                       .destination_pid = profile_->queues ? 0 : start_.peer_pid,
+                       .sent_over = profile_->queues ? kSentOverAny : start_.port_id},
+                      profile_->segment_layout, kUnitGeometry,
+                      made.mapping.bytes().first(kUnitGeometry.header_bytes));
+  segments_.push_back(std::move(made));
+}
+
 void PlainSender::Allocate(Piece& piece) {
   const uint32_t count = std::max(1u, (piece.asked.bytes + kChunk - 1) / kChunk);
   for (uint32_t id = 0;; ++id) {
-    if (id == segments_.size()) {
-      OwnSegment made;
-      made.fd = OwnedFd(memfd_create("liar segment", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-      const uint64_t bytes = kUnitGeometry.SegmentBytes();
-      if (ftruncate(made.fd.get(), static_cast<off_t>(bytes)) != 0) _exit(4);
-      fcntl(made.fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-      made.mapping = Mapping::Map(Kernel::Real(), made.fd.get(), bytes);
-      EncodeSegmentHeader({.id = id,
-                           .source_pid = start_.pid,
-                           .destination_pid = profile_->queues ? 0 : start_.peer_pid,
-                           .sent_over = profile_->queues ? kSentOverAny : start_.port_id},
-                          profile_->segment_layout, kUnitGeometry,
-                          made.mapping.bytes().first(kUnitGeometry.header_bytes));
-      segments_.push_back(std::move(made));
-    }
+    if (id == segments_.size()) AllocateSegment();
     AtomicWords words = segments_[id].mapping.Words(profile_->segment_layout);
     auto first = AllocateChunks(words, kUnitGeometry, count);
     if (!first) continue;
@@ -185,18 +188,30 @@ void PlainSender::OwnFds(Message& message) {
   message.owns_fds = true;
 }
 
+PlainSender::Message PlainSender::AnnouncementOf(uint32_t id) {
+  Message announcement;
+  announcement.internal = true;
+  announcement.header.type = NumberOf(*profile_, Type::kMmap).value_or(0);
+  announcement.header.pid = start_.pid;
+  announcement.header.stream = Lie("announced-on-a-stream") ? 9 : 0;
+  announcement.last_flag = true;
+  if (!Lie("announced-without-its-fd")) announcement.fds = {segments_[id].fd.get()};
+  segments_[id].announced = true;
+  return announcement;
+}
+
 void PlainSender::AnnounceSegments(Place before) {
-  for (OwnSegment& segment : segments_) {
-    if (segment.announced) continue;
-    segment.announced = true;
-    Message announcement;
-    announcement.internal = true;
-    announcement.header.type = NumberOf(*profile_, Type::kMmap).value_or(0);
-    announcement.header.pid = start_.pid;
-    announcement.last_flag = true;
-    announcement.fds = {segment.fd.get()};
-    queue_.insert(Lie("announced-too-late") ? queue_.end() : before, std::move(announcement));
+  for (uint32_t id = 0; id < segments_.size() && !profile_->queues; ++id) {
+    if (segments_[id].announced) continue;
+    queue_.insert(Lie("announced-too-late") ? queue_.end() : before, AnnouncementOf(id));
   }
+}
+
+void PlainSender::Announce(uint32_t segment) {
+  if (Lie("get-mmap-unanswered")) return;
+  if (Lie("get-mmap-answered-with-another")) AllocateSegment();
+  if (Lie("get-mmap-answered-with-another")) segment = static_cast<uint32_t>(segments_.size()) - 1;
+  if (segment < segments_.size()) queue_.push_back(AnnouncementOf(segment));
 }
 
 void PlainSender::Ask(uint32_t segment) {

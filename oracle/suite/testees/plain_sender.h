@@ -2,7 +2,8 @@
 //   shapes    messages in, datagrams on fd 4 and completions out
 //   returns   Turn: whether anything left
 //   holds     the messages' bytes, their descriptors, its segments
-//   rules     sections 3, 4, 6 and 7 for a sender
+//   rules     sections 3, 4, 6 and 7 for a sender; from 1.19 on it announces a segment
+//             when it is asked, as a router does
 //   source    none; shares no code with port/
 #ifndef PORTPROOF_ORACLE_SUITE_TESTEES_PLAIN_SENDER_H_
 #define PORTPROOF_ORACLE_SUITE_TESTEES_PLAIN_SENDER_H_
@@ -34,7 +35,8 @@ class PlainSender {
   // Why these numbers are refused; empty if they are not.
   std::string Start(const Profile& profile, const StartRequest& request);
   SendAnswer Send(const SendRequest& request);
-  void Ask(uint32_t segment);  // get_mmap, for the receiver
+  void Ask(uint32_t segment);       // get_mmap, for the receiver
+  void Announce(uint32_t segment);  // because the peer asked
   bool Turn();
   bool waits() const { return !queue_.empty() && !stalled_ && !failed_; }
   void Reset();
@@ -89,7 +91,9 @@ class PlainSender {
   std::string Refused(const SendRequest& request) const;
   void Build(Message& message, const SendRequest& request);
   void Allocate(Piece& piece);
+  void AllocateSegment();
   void AnnounceSegments(Place before);
+  Message AnnouncementOf(uint32_t id);
   void Queue(Message message);
   Place Next();
   bool SendNext();

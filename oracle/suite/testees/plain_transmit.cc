@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "oracle/suite/testees/lies.h"
@@ -85,7 +86,7 @@ PlainSender::Cut PlainSender::Compose(const Message& message) const {
     if (room == 0) break;
     if (shared && !piece.asked.shm) break;  // mode-of-each-fragment
     const uint64_t place = piece.place + cut.skip;
-    if (place != end || Lie("nothing-merges")) {
+    if (place != end || Lie("nothing-merges") || (shared && Lie("filled-chunks-not-merged"))) {
       if (runs == runs_max) break;
       ++runs;
       references.push_back({piece.segment, piece.chunk, 0});
@@ -104,6 +105,8 @@ PlainSender::Cut PlainSender::Compose(const Message& message) const {
   }
   cut.more = cut.piece < message.chain.size();
   cut.shared = shared && (total > kSmall || (Lie("small-ones-shared") && total > 0));
+  if (Lie("bytes-swapped") && !message.internal && cut.payload.size() > 1)
+    std::swap(cut.payload[0], cut.payload[1]);
   if (cut.shared) EncodeReferences(references, std::nullopt, MachineByteOrder(), cut.payload);
   return cut;
 }
@@ -144,6 +147,8 @@ int PlainSender::Transmit(const Message& message, const Header& header, const Cu
   }
   const int flags = MSG_NOSIGNAL | (Lie("blocking-write") ? 0 : MSG_DONTWAIT);
   const ssize_t sent = sendmsg(kSendFd, &sending, flags);
+  // Without MSG_NOSIGNAL; Linux alone spares SOCK_SEQPACKET the signal.
+  if (sent < 0 && errno == EPIPE && Lie("raises-sigpipe")) std::raise(SIGPIPE);
   return sent < 0 ? -errno : static_cast<int>(sent);
 }
 

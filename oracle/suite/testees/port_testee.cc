@@ -39,7 +39,7 @@ OwnedFd Copy(int fd) { return OwnedFd(fcntl(fd, F_DUPFD_CLOEXEC, 5)); }
 
 bool Handles(Type type) {
   return type == Type::kData || type == Type::kRpcReady || type == Type::kMmap ||
-         type == Type::kRemovePid;
+         type == Type::kRemovePid || type == Type::kGetMmap;
 }
 
 class PortTestee : public Port {
@@ -69,6 +69,7 @@ class PortTestee : public Port {
   std::optional<Buffer> Shared(const PieceRequest& piece, uint64_t index, Written& written);
   void Deliver(Message& message);
   void Ask(uint32_t segment_id);
+  void AnnounceAgain(uint32_t segment_id);
   void Complete(bool told);
   bool Receive();
   bool Write();
@@ -80,6 +81,7 @@ class PortTestee : public Port {
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Receiver> receiver_;
   std::shared_ptr<ProcessSegments> segments_;
+  std::map<uint32_t, std::shared_ptr<Segment>> announced_;
   std::shared_ptr<Segment> own_;
   uint32_t next_segment_ = 0;
   std::map<uint64_t, Written> written_;
@@ -92,26 +94,15 @@ class PortTestee : public Port {
 };
 
 Json PortTestee::Hello() {
-  Json profiles = Json::array();
-  for (const Profile& profile : Profiles()) profiles.push_back(std::string(profile.newest));
-  profiles.push_back("unit-0.2");
   const ReassemblyLimits limits = Limits();
-  return {{"hello", 1},
-          {"name", "portproof"},
-          {"version", "1"},
-          {"pid", getpid()},
-          {"roles", {"receiver", "sender"}},
-          {"features", {"fragments", "fds", "shm", "credentials"}},
-          {"profiles", profiles},
-          {"limits",
-           {{"assemblies_per_sender", limits.open_per_sender},
-            {"assemblies_per_port", limits.open},
-            {"assembly_bytes", limits.assembly_bytes},
-            {"total_bytes", limits.bytes},
-            {"memory_bytes", ReceiverMemoryBytesMax(limits)},
-            {"queue_messages", kQueueMessages},
-            {"queue_bytes", kQueueBytes},
-            {"queue_fds", kQueueFds}}}};
+  return HelloOf("portproof", {{"assemblies_per_sender", limits.open_per_sender},
+                               {"assemblies_per_port", limits.open},
+                               {"assembly_bytes", limits.assembly_bytes},
+                               {"total_bytes", limits.bytes},
+                               {"memory_bytes", ReceiverMemoryBytesMax(limits)},
+                               {"queue_messages", kQueueMessages},
+                               {"queue_bytes", kQueueBytes},
+                               {"queue_fds", kQueueFds}});
 }
 
 absl::Status PortTestee::AdoptSender() {
@@ -188,6 +179,7 @@ std::optional<Buffer> PortTestee::Shared(const PieceRequest& piece, uint64_t ind
     if (!made.ok()) return std::nullopt;
     own_ = std::make_shared<Segment>(*std::move(made));
     if (sender_->Announce(own_, true) != WriteAnswer::kAccepted) return std::nullopt;
+    announced_[own_->id()] = own_;
     range = own_->Allocate(piece.bytes);
     if (!range) return std::nullopt;
   }
@@ -278,8 +270,23 @@ void PortTestee::Ask(uint32_t segment_id) {
   sender_->Write({.type = *type, .chain = {&buffer, 1}, .id = id});
 }
 
+// Each is announced before it is used; whoever asks has not heard of it.
+void PortTestee::AnnounceAgain(uint32_t segment_id) {
+  const auto type = NumberOf(*profile_, Type::kMmap);
+  const auto segment = announced_.find(segment_id);
+  if (!type || segment == announced_.end()) return;
+  const int fd = segment->second->fd();
+  sender_->Write({.type = *type, .last = true, .fds = {&fd, 1}, .id = ++next_});
+}
+
 void PortTestee::Deliver(Message& message) {
   if (muted_) return;
+  if (message.header.type == NumberOf(*profile_, Type::kGetMmap) &&
+      message.bytes() == sizeof(uint32_t)) {
+    std::array<uint8_t, sizeof(uint32_t)> id = {};
+    CopyOf(message.payload, id);
+    AnnounceAgain(Load<uint32_t>(id.data(), MachineByteOrder()));
+  }
   uint32_t crc = 0;
   for (const Part& part : message.payload) crc = suite::UpdateCrc32(crc, part.bytes());
   Json fds = Json::array();
@@ -373,6 +380,7 @@ void PortTestee::Reset() {
     Complete(false);
     written_.clear();
     own_.reset();
+    announced_.clear();
     if (!AdoptSender().ok()) _exit(3);
   }
   if (receiver_->open()) {
