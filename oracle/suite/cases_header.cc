@@ -67,8 +67,13 @@ void IdentityIsTheKernels(Stage& stage) {
   stage.Settle();
 }
 
+// Between others, and alone in what the testee reads.
 void EmptyDatagrams(Stage& stage) {
   stage.Post(Datagram(5).Cut(0));
+  stage.Post(Datagram(5).Bytes(4));
+  stage.Settle();
+  stage.Post(Datagram(5).Cut(0));
+  stage.Settle();
   stage.Post(Datagram(5).Bytes(4));
   stage.Settle();
 }
