@@ -192,6 +192,7 @@ void AddHeaderCases(CaseList& cases) {
       .Needs({"fragments", "credentials"})
       .Applies([](const Profile& profile) { return profile.credentials; });
   Add(cases, "HDR-8/empty-datagram-is-not-the-end", EmptyDatagrams);
+  Add(cases, "HDR-8/empty-datagram-without-credentials", EmptyDatagrams).Home("unit-0.2");
   Add(cases, "HDR-8/empty-datagram-with-fds", EmptyDatagramsWithFds).Needs({"fds"});
   Add(cases, "HDR-8/hang-up-is-told-once", HangUpIsToldOnce).EndsPort();
   Add(cases, "RCV-2/random-bytes", Garbage).Needs({"fragments", "fds"});
