@@ -249,13 +249,13 @@ void Receiver::OnAdmitted(Incoming& incoming) {
     RefuseAndDiscard(*refused, header, incoming.sender, incoming.resumed);
     return;
   }
-  const Datagram datagram = {header, incoming.sender, incoming.payload_bytes};
   if (!IsMessage(header)) {
-    Step(reassembly_, datagram, workspace_.actions);
+    Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes},
+         workspace_.actions);
     Perform(incoming);
     return;
   }
-  if (const auto broken = BrokenByMessage(reassembly_, datagram)) {
+  if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {
     const bool* const destroyed = destroyed_;
     Refuse(*broken, header, incoming.sender, true);
     if (*destroyed) return;

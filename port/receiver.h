@@ -109,16 +109,13 @@ class Receiver {
     Payload payload;
     Fds fds;
   };
-  // A datagram that passed Admit. Its payload is in the batch, or its own.
-  struct Incoming {
-    Header header;
-    int32_t sender = 0;
+  // A datagram, which may be a message of its own. Its bytes are in the batch, or its own.
+  struct Incoming : Message {
     uint32_t payload_bytes = 0;
     unsigned index = 0;  // in the batch
     bool in_batch = true;
-    Part part;  // not in the batch
-    Fds fds;
     bool resumed = false;  // it was held before
+    Part part;             // not in the batch
   };
 
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,

@@ -71,19 +71,21 @@ void Receiver::Finish(Incoming& incoming, const Action& action) {
 // The commonest by far: the buffer is lent to the handler, and goes back to its place.
 void Receiver::DeliverAlone(Incoming& incoming) {
   Workspace& workspace = workspace_;
-  Message message{incoming.header, incoming.sender, {}, std::move(incoming.fds)};
+  Message& message = incoming;
   const Block* lent = nullptr;
-  if (HasReferences(incoming.header)) {
+  if (HasReferences(message.header)) {
     LendHoldings(message.payload);
   } else if (incoming.payload_bytes != 0) {
     lent = message.payload.emplace_back(TakePart(incoming)).block();
   }
-  const unsigned index = incoming.index;
-  const bool in_batch = incoming.in_batch;
   Deliver(message);
-  if (!in_batch || lent == nullptr || message.payload.empty()) return;
-  if (message.payload.front().block() != lent) return;  // the handler has it
-  workspace.receive_batch.GiveBack(index, message.payload.front().Release());
+  message.fds.clear();
+  if (message.payload.empty()) return;
+  // Unless the handler has it.
+  if (incoming.in_batch && lent != nullptr && message.payload.front().block() == lent) {
+    workspace.receive_batch.GiveBack(incoming.index, message.payload.front().Release());
+  }
+  message.payload.clear();
 }
 
 void Receiver::Deliver(Message& message) {

@@ -143,7 +143,8 @@ class Reassembly {
   void Reserve(size_t open);
 
   friend bool operator==(const Reassembly&, const Reassembly&) = default;
-  friend std::optional<Rule> BrokenByMessage(const Reassembly& state, const Datagram& datagram);
+  friend std::optional<Rule> BrokenByMessage(const Reassembly& state, int32_t sender,
+                                             uint32_t stream);
   friend void Step(Reassembly& state, const Datagram& datagram, Actions& actions);
   friend void Step(Reassembly& state, const Refused& refused, Actions& actions);
   friend void Step(Reassembly& state, const SenderDied& died, Actions& actions);
@@ -197,11 +198,10 @@ void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions);
 // The commonest datagram by far is a message of its own, delivered whatever is open.
 constexpr bool IsMessage(const Header& header) { return !header.nf && !header.mf; }
 // What the sender of one broke, if anything: Step's answer without the action.
-// precondition: IsMessage(datagram.header)
-inline std::optional<Rule> BrokenByMessage(const Reassembly& state, const Datagram& datagram) {
+inline std::optional<Rule> BrokenByMessage(const Reassembly& state, int32_t sender,
+                                           uint32_t stream) {
   if (state.table_.empty()) return std::nullopt;
-  const uint64_t key = state.KeyOf(datagram.sender, datagram.header.stream);
-  if (state.table_.Find(key) == nullptr) return std::nullopt;
+  if (state.table_.Find(state.KeyOf(sender, stream)) == nullptr) return std::nullopt;
   return Rule::kFrg6;
 }
 
@@ -214,7 +214,7 @@ inline void Step(Reassembly& state, const Datagram& datagram, Actions& actions) 
   Action& action = actions.emplace_back();
   action.header = datagram.header;
   action.payload_bytes = datagram.payload_bytes;
-  action.rule = BrokenByMessage(state, datagram);
+  action.rule = BrokenByMessage(state, datagram.sender, datagram.header.stream);
 }
 
 // What a chain of fragments occupies in the shell that performs Storage, capacity
