@@ -117,14 +117,14 @@ WriteAnswer Sender::Withdraw(const WriteRequest& request) {
   return WriteAnswer::kNoDescriptor;
 }
 
-WriteAnswer Sender::Announce(std::shared_ptr<Segment> segment, bool batch) {
+WriteAnswer Sender::Announce(const std::shared_ptr<Segment>& segment, bool batch) {
   const int fd = segment->fd();
   const std::optional<uint8_t> type = NumberOf(*profile_, Type::kMmap);
   assert(type.has_value());
   const uint32_t id = segment->id();
   if (segments_.contains(id)) return WriteAnswer::kNoSegment;
   const WriteAnswer answer = Write({.type = *type, .last = true, .batch = batch, .fds = {&fd, 1}});
-  if (answer == WriteAnswer::kAccepted) segments_.emplace(id, std::move(segment));
+  if (answer == WriteAnswer::kAccepted) segments_.emplace(id, segment);
   return answer;
 }
 

@@ -97,7 +97,7 @@ class Sender {
   }
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
   // each id: kNoSegment where one of that id was announced before.
-  WriteAnswer Announce(std::shared_ptr<Segment> segment, bool batch = false);
+  WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
                   uint64_t buffer_id) const {

@@ -148,13 +148,14 @@ void SharedSender::Close() {
   Tell(lock);
 }
 
-WriteAnswer SharedSender::Writer::Announce(std::shared_ptr<Segment> segment) {
-  return sender_->AnnounceFrom(workspace_, std::move(segment));
+WriteAnswer SharedSender::Writer::Announce(const std::shared_ptr<Segment>& segment) {
+  return sender_->AnnounceFrom(workspace_, segment);
 }
 
-WriteAnswer SharedSender::AnnounceFrom(Workspace& workspace, std::shared_ptr<Segment> segment) {
+WriteAnswer SharedSender::AnnounceFrom(Workspace& workspace,
+                                       const std::shared_ptr<Segment>& segment) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const WriteAnswer answer = sender_->Announce(std::move(segment), true);
+  const WriteAnswer answer = sender_->Announce(segment, true);
   if (answer == WriteAnswer::kAccepted) Run(workspace, lock, kRoundsPerWrite);
   return answer;
 }

@@ -37,7 +37,7 @@ class Outlet {
  public:
   virtual ~Outlet() = default;
   virtual WriteAnswer Write(const Outgoing& message) = 0;
-  virtual WriteAnswer Announce(std::shared_ptr<Segment> segment) = 0;
+  virtual WriteAnswer Announce(const std::shared_ptr<Segment>& segment) = 0;
   virtual std::optional<ChunkRange> Allocate(Segment& segment, uint32_t bytes) = 0;
   virtual void Release(Segment& segment, const ChunkRange& range) = 0;
   virtual void Flush() = 0;
@@ -50,8 +50,8 @@ class PlainOutlet : public Outlet {
  public:
   explicit PlainOutlet(Sender& sender) : sender_(sender) {}
   WriteAnswer Write(const Outgoing& message) override { return sender_.Write(message); }
-  WriteAnswer Announce(std::shared_ptr<Segment> segment) override {
-    return sender_.Announce(std::move(segment));
+  WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
+    return sender_.Announce(segment);
   }
   std::optional<ChunkRange> Allocate(Segment& segment, uint32_t bytes) override {
     return segment.Allocate(bytes);
@@ -76,8 +76,8 @@ class SharedOutlet : public Outlet {
   SharedOutlet(std::shared_ptr<SharedSender> sender, Workspace& workspace)
       : sender_(std::move(sender)), writer_(sender_, workspace) {}
   WriteAnswer Write(const Outgoing& message) override { return writer_.Write(message); }
-  WriteAnswer Announce(std::shared_ptr<Segment> segment) override {
-    return writer_.Announce(std::move(segment));
+  WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
+    return writer_.Announce(segment);
   }
   std::optional<ChunkRange> Allocate(Segment& segment, uint32_t bytes) override {
     return sender_->Allocate(segment, bytes);

@@ -179,7 +179,7 @@ Message Stage::MessageOf(int64_t id, std::vector<Piece> chain) const {
 
 Json Stage::TryWrite(const Message& message) { return session_.Ask(message.Command()); }
 
-std::vector<FileId> Stage::Write(Message message) {
+std::vector<FileId> Stage::Write(const Message& message) {
   const Json answer = TryWrite(message);
   if (answer.value("unsupported", false))
     throw CaseEnd{Verdict::kFail, std::nullopt, "send taken, as its hello promises", answer.dump()};

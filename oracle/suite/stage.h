@@ -77,7 +77,7 @@ class Stage {
   // A message of the plain type whose stream is its id.
   Message MessageOf(int64_t id, std::vector<Piece> chain) const;
   // Sending. Write expects to be accepted, and returns the files the testee named.
-  std::vector<FileId> Write(Message message);
+  std::vector<FileId> Write(const Message& message);
   Json TryWrite(const Message& message);  // its answer, whatever it is
   SendModel& sent() { return send_model_; }
   // Datagrams beside the model's: mmap announcements and get_mmap are taken out first.

@@ -13,6 +13,7 @@ namespace {
 
 std::string RuleIds(const std::vector<Rule>& rules) {
   std::vector<std::string> ids;
+  ids.reserve(rules.size());
   for (const Rule rule : rules) ids.emplace_back(Id(rule));
   return absl::StrJoin(ids, " ");
 }

@@ -192,6 +192,7 @@ void PlainReceiver::Handle(Received& received) {
 void PlainReceiver::Deliver(const Header& first, const std::vector<int>& fds,
                             const std::vector<uint8_t>& payload, bool last) {
   std::vector<std::string> names;
+  names.reserve(fds.size());
   for (const int fd : fds) names.push_back(FileName(fd));
   if (Lie("fd-from-the-datagram-before") && names.empty()) names = previous_fds_;
   previous_fds_ = names;
