@@ -225,7 +225,7 @@ SenderOptions OptionsOf(const WriterTask& task) {
   return {.profile = &RealProfile(setup),
           .sizes = task.sizes,
           .messages_max = 4U * setup.messages_max(),
-          .bytes_max = 4U * setup.bytes_max(),
+          .bytes_max = uint64_t{4} * setup.bytes_max(),
           .fds_max = setup.fds_max() + 1};
 }
 
