@@ -2,6 +2,7 @@
 #include "port/sender.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,30 @@ std::shared_ptr<Segment> NewSegment() {
                                  Newest().segment_layout);
   EXPECT_TRUE(segment.ok()) << segment.status();
   return std::make_shared<Segment>(*std::move(segment));
+}
+
+class FlagKernel : public RealKernel {
+ public:
+  ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
+    sent = flags;
+    return RealKernel::SendMessage(fd, message, flags);
+  }
+  int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
+    received = flags;
+    return RealKernel::ReceiveMessages(fd, messages, count, flags);
+  }
+  int sent = 0;
+  int received = 0;
+};
+
+// SOC-5, SND-10, FDS-3
+TEST(SenderTest, SOC_5_EveryCallHasItsFlags) {
+  FlagKernel kernel;
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  EXPECT_EQ(port.Write("x"), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(kernel.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+  EXPECT_EQ(kernel.received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
 // SND-2: a delay is asked for, not an event, and it is over once it came.
