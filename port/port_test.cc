@@ -360,6 +360,81 @@ TEST_F(PortTest, AnUnknownSegmentIsAskedFor) {
   EXPECT_EQ(port.receiver->held_messages(), 0U);
 }
 
+// SHM-10, FDS-5: each id is asked for once, and what is held keeps its descriptors.
+TEST_F(PortTest, WhatIsHeldKeepsItsDescriptors) {
+  std::vector<uint32_t> asked;
+  LocalPort port(Newest(),
+                 {.ask_segment = [&asked](int32_t, uint32_t id) { asked.push_back(id); }});
+  const auto segment = NewSegment(3);
+  const int fd = NewPipeEnd();
+  for (const uint32_t stream : {4U, 5U}) {
+    const auto range = segment->Allocate(100);
+    segment->HandedOver({3, range->first, 100});
+    SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
+            ReferenceText({3, range->first, 100}), {fd});
+  }
+  ::close(fd);
+  port.Drain();
+  EXPECT_EQ(asked, std::vector<uint32_t>{3});
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  for (const auto& delivered : port.delivered) EXPECT_EQ(delivered.fds, 1U);
+}
+
+// FRG-8, FRG-9: what is held or was not, and goes, frees what it names and is known.
+TEST_F(PortTest, WhatIsHeldAndGoesFreesItsChunks) {
+  LocalPort port(Newest(), {.limits = {.open = 1}});
+  const auto segment = NewSegment(0);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  for (const uint32_t stream : {1U, 2U}) {  // the second does not fit
+    const auto range = segment->Allocate(100);
+    segment->HandedOver({0, range->first, 100});
+    SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
+            ReferenceText({0, range->first, 100}) + ReferenceText({9, 0, 100}));
+  }
+  port.Drain();
+  EXPECT_EQ(port.receiver->refusals(Rule::kFrg8), 1U);
+  EXPECT_EQ(segment->FreeCount(), 639U);
+  port.receiver->Close();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+}
+
+// SHM-1, HDR-5: eight bytes before the references where byte 15 is a flag, and set.
+TEST_F(PortTest, TrackingIsByProfileAndFlag) {
+  struct Case {
+    const char* profile;
+    uint8_t byte15;
+    size_t tracking_bytes;
+  };
+  for (const Case& one : {Case{"unit-1.8.0", 1, 8}, {"unit-1.8.0", 0, 0}, {"unit-1.35.0", 1, 0}}) {
+    LocalPort port(ProfileOf(one.profile));
+    const auto segment = NewSegment(0, ProfileOf(one.profile));
+    EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    const auto range = segment->Allocate(100);
+    segment->HandedOver({0, range->first, 100});
+    SendRaw(port, {.pid = ::getpid(), .type = port.data_type, .mmap = true, .byte15 = one.byte15},
+            std::string(one.tracking_bytes, 't') + ReferenceText({0, range->first, 100}));
+    port.Drain();
+    ASSERT_EQ(port.delivered.size(), 1U) << one.profile;
+    EXPECT_EQ(port.delivered[0].text.size(), 100U);
+  }
+}
+
+// SHM-8, FRG-9: the numbers of the dead are free again.
+TEST_F(PortTest, TheDeadLeaveTheirSegmentIds) {
+  LocalPort port;
+  const auto segment = NewSegment(0);
+  const Header announcement = {
+      .pid = ::getpid(), .type = TypeNumber(Newest(), Type::kMmap), .last = true};
+  for (int i = 0; i < 2; ++i) {
+    SendRaw(port, announcement, "", {segment->fd()});
+    port.Drain();
+    port.receiver->SenderDied(::getpid());
+  }
+  EXPECT_EQ(port.receiver->refusals(), 0U);
+}
+
 // SHM-2, RCV-5: what a refused datagram names is freed, whatever it is refused for.
 TEST_F(PortTest, RefusedReferencesAreFreed) {
   LocalPort port(Newest(), {.handled = HandledTypes::All().Without(28)});

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,6 +39,15 @@ size_t OpenDescriptors() {
   while (readdir(directory) != nullptr) ++count;
   closedir(directory);
   return count;
+}
+
+// A memory file's pages are in this process.
+bool AnyMapped() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("memfd:") != std::string::npos) return true;
+  }
+  return false;
 }
 
 std::vector<OwnedFd> One(int fd) {
@@ -73,6 +84,7 @@ class SegmentTest : public testing::Test {
     receiver_.Close();
     EXPECT_EQ(receiver_.table().mapped(), 0U);
     EXPECT_EQ(OpenDescriptors(), descriptors_);
+    EXPECT_FALSE(AnyMapped());
   }
 
   Segment Create(uint32_t id, int32_t pid = kPeer) {
@@ -221,6 +233,7 @@ TEST_F(SegmentTest, SHM_6_ADeadReceiverLeavesTheRestToItsSender) {
 
 // Last in the file: the guard, once installed, stays.
 TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
+  EXPECT_EQ(receiver_.Announce(kPeer, One(Forge({.seals = F_SEAL_GROW}).Release())), Rule::kShm8);
   Forgery unsealed{.seals = 0};
   EXPECT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), Rule::kShm8);
   ASSERT_TRUE(SegmentGuard::Install());
@@ -236,7 +249,9 @@ TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
   const std::vector<Holding> held = holdings_;
   ASSERT_EQ(ftruncate(file.get(), 4096), 0);
   EXPECT_FALSE(receiver_.Damaged(held[0]));
+  errno = EXDEV;
   EXPECT_EQ(receiver_.Memory(held[1])[16384], 0);  // would be fatal
+  EXPECT_EQ(errno, EXDEV);
   EXPECT_TRUE(receiver_.Damaged(held[0]));
   EXPECT_EQ(Accept({{0, 1, 1}}), Rule::kShm2);
   for (const Holding& holding : held) receiver_.Release(holding);
@@ -251,6 +266,29 @@ TEST_F(SegmentTest, SHM_8_ABitmapThatDiesIsNoneThatSaysBusy) {
   EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
   EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
   EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+}
+
+// What died does not count against what comes after it.
+TEST_F(SegmentTest, SHM_8_AGuardedPlaceIsCleanForTheNext) {
+  ASSERT_TRUE(SegmentGuard::Install());
+  const OwnedFd dead = Forge({.seals = 0});
+  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(dead.get())), kGood);
+  ASSERT_EQ(ftruncate(dead.get(), 0), 0);
+  EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
+  receiver_.SenderDied(kPeer);
+  EXPECT_FALSE(AnyMapped());
+  const OwnedFd file = Forge({.seals = 0});
+  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  {
+    const Mapping peer = Mapping::Map(Kernel::Real(), file.get(), kUnitBytes);
+    AtomicWords words = peer.Words(SegmentLayout::kOosm);
+    ASSERT_EQ(AllocateChunks(words, kUnitGeometry, 1), 0U);
+  }
+  ASSERT_EQ(Accept({{0, 0, 1}}), kGood);
+  receiver_.SenderDied(kPeer);
+  EXPECT_TRUE(AnyMapped());
+  receiver_.Release(holdings_.front());
+  EXPECT_FALSE(AnyMapped());
 }
 
 // A bus error that is not a segment's ends the process, as it would without the guard.

@@ -10,14 +10,17 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "port/fault_kernel.h"
 #include "port/receiver.h"
 #include "port/testing.h"
 
@@ -214,6 +217,66 @@ TEST(SharedSenderTest, AWriterIsToldOfItsCompletions) {
   ASSERT_EQ(first.Write({.type = kData, .id = 3}), WriteAnswer::kAccepted);
   EXPECT_EQ(told_first, 2U);
   EXPECT_EQ(told_second, 0U);
+}
+
+// SND-2, SND-13: a writer's thread that the kernel puts off wakes the loop, which asks
+// again when the delay is over.
+TEST(SharedSenderTest, TheLoopIsWokenForARetry) {
+  testing::FaultKernel kernel({.call = testing::Call::kSend, .number = 0, .error = ENOBUFS});
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer writer(loop.sender, workspace);
+  ASSERT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
+  EXPECT_EQ(loop.wakes.load(), 1U);
+  EXPECT_EQ(loop.sender->retry_ms(), std::optional(kRetryFirstMs));
+  ASSERT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
+  EXPECT_EQ(loop.wakes.load(), 1U);
+  loop.sender->Attend();
+  EXPECT_EQ(loop.sender->retry_ms(), std::nullopt);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+}
+
+// SND-13: attended, the loop is woken for what comes next.
+TEST(SharedSenderTest, TheLoopIsWokenAgainOnceItAttended) {
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace;
+  Loop loop(workspace, std::move(pair->send_end));
+  auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+                                  {.profile = &Newest(), .sizes = kSizes}, [](Message&) {});
+  ASSERT_TRUE(receiver.ok());
+  SharedSender::Writer writer(loop.sender, workspace);
+  for (uint32_t round = 1; round <= 2; ++round) {
+    while (!loop.sender->wants_writable()) writer.Write({.type = kData});
+    EXPECT_EQ(loop.wakes.load(), round);
+    while (loop.sender->wants_writable()) {
+      while ((*receiver)->Turn() == Next::kCallAgain) {
+      }
+      loop.sender->Attend();
+    }
+    EXPECT_EQ(loop.wakes.load(), round);
+  }
+}
+
+// CMP-5, CMP-6: what closing fails is told to its writer; an announcement leaves at once.
+TEST(SharedSenderTest, ClosingTellsTheWriters) {
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace;
+  Loop loop(workspace, std::move(pair->send_end));
+  uint32_t told = 0;
+  SharedSender::Writer writer(loop.sender, workspace, [&told] { ++told; });
+  auto segment = Segment::Create({.source_pid = ::getpid()}, Newest().segment_layout);
+  ASSERT_TRUE(segment.ok());
+  EXPECT_EQ(writer.Announce(std::make_shared<Segment>(*std::move(segment))),
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+  EXPECT_EQ(writer.Write({.type = kData, .batch = true, .id = 1}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told, 0U);
+  loop.sender->Close();
+  EXPECT_EQ(told, 1U);
 }
 
 }  // namespace
