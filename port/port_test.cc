@@ -382,6 +382,78 @@ TEST_F(PortTest, WhatIsHeldKeepsItsDescriptors) {
   for (const auto& delivered : port.delivered) EXPECT_EQ(delivered.fds, 1U);
 }
 
+// A message in one chunk of a segment that was not announced, perhaps a fragment.
+void SendHeld(const LocalPort& port, Segment& segment, const Header& header) {
+  const auto range = segment.Allocate(100);
+  segment.HandedOver({segment.id(), range->first, 100});
+  SendRaw(port, header, ReferenceText({segment.id(), range->first, 100}));
+}
+
+Header SharedOf(const LocalPort& port, uint32_t stream, bool mf = false) {
+  return {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true, .mf = mf};
+}
+
+// SHM-10: of a stream goes on what can, and nothing overtakes what cannot.
+TEST_F(PortTest, WhatIsHeldGoesOnAsFarAsItCan) {
+  LocalPort port;
+  const auto first = NewSegment(3);
+  const auto second = NewSegment(9);
+  SendHeld(port, *first, SharedOf(port, 4));
+  EXPECT_EQ(port.Write("b", 4), WriteAnswer::kAccepted);
+  SendHeld(port, *second, SharedOf(port, 4));
+  EXPECT_EQ(port.Write("d", 4), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 4U);
+  EXPECT_EQ(port.sender->Announce(first), WriteAnswer::kAccepted);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[1].text, "b");
+  EXPECT_EQ(port.sender->Announce(second), WriteAnswer::kAccepted);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 4U);
+  EXPECT_EQ(port.delivered[3].text, "d");
+}
+
+// RCV-5: a datagram that tears a held message takes it away; what waited behind it does
+// not wait any more, and the torn message's chunks are free.
+TEST_F(PortTest, WhatWaitedBehindATornMessageGoesOn) {
+  LocalPort port;
+  const auto segment = NewSegment(3);
+  SendHeld(port, *segment, SharedOf(port, 4, true));
+  EXPECT_EQ(port.Write("behind", 4), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 2U);
+  Header torn = SharedOf(port, 4);
+  torn.mmap = false;
+  torn.nf = true;
+  SendRaw(port, torn, Pattern(port.sizes.max_size + 1, 1));  // RCV-1
+  port.Drain();
+  EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), 1U);
+  EXPECT_EQ(port.receiver->held_messages(), 0U);
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.delivered[0].text, "behind");
+}
+
+// SHM-10, PRT-2: an announcement lets every port of the process go on, but those that a
+// handler destroys meanwhile.
+TEST_F(PortTest, AnAnnouncementIsForAllPorts) {
+  for (const bool destroys : {false, true}) {
+    const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
+    LocalPort first(Newest(), {.segments = segments});
+    LocalPort second(Newest(), {.segments = segments});
+    const auto segment = NewSegment(3);
+    for (LocalPort* const port : {&first, &second}) {
+      SendHeld(*port, *segment, SharedOf(*port, 4));
+      port->Drain();
+    }
+    if (destroys) first.handler = [&second](Message&) { second.receiver.reset(); };
+    EXPECT_EQ(first.sender->Announce(segment), WriteAnswer::kAccepted);
+    first.Drain();
+    EXPECT_EQ(first.delivered.size(), 1U);
+    EXPECT_EQ(second.delivered.size(), destroys ? 0U : 1U);
+  }
+}
+
 // FRG-8, FRG-9: what is held or was not, and goes, frees what it names and is known.
 TEST_F(PortTest, WhatIsHeldAndGoesFreesItsChunks) {
   LocalPort port(Newest(), {.limits = {.open = 1}});
