@@ -30,7 +30,7 @@ void Receiver::Perform(Incoming& incoming) {
       if (*destroyed) return;
     }
     switch (action.kind) {
-      case Action::Kind::kDeliver:
+      case Action::Kind::kDeliver:  // OnAdmitted delivers such without asking for an action
         DeliverAlone(incoming);
         return;
       case Action::Kind::kOpen:

@@ -105,6 +105,7 @@ inline std::optional<Rule> FirstFailure(const Received& received,
 // Types whose header may carry another pid than the sender's (HDR-7).
 bool PidMayDiffer(const Profile& profile, uint8_t number);
 
+// Inline, as FirstFailure is: every datagram passes here.
 inline Admission Admit(const Received& received, const std::optional<Header>& header,
                        const Intake& receiver) {
   Admission admission;
