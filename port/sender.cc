@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 
@@ -51,6 +52,15 @@ bool Sender::open() const { return queue_.open() && generation_ == ForkGeneratio
 
 // ---------------------------------------------------------------- writing
 
+inline WriteResult Sender::Put(const WriteRequest& request) {
+  if (generation_ != ForkGeneration()) return {WriteAnswer::kClosed};  // PRT-1
+  const ChainSurvey survey = SurveyOf(request.chain, queue_.limits().chunk_bytes);
+  if (survey.mode == Mode::kShared && !SegmentsKnown(request.chain)) {
+    return {WriteAnswer::kNoSegment};
+  }
+  return queue_.WriteSurveyed(request, survey, actions_);
+}
+
 WriteAnswer Sender::WriteBuffers(const WriteRequest& request) {
   const WriteResult result = Put(request);
   if (result.flush_now) Flush();
@@ -68,12 +78,6 @@ WriteAnswer Sender::Enqueue(const Outgoing& message) {
   assert(message.fds.empty() || message.batch);
   WriteRequest request = RequestFor(message);
   return (message.fds.empty() ? Put(request) : PutDescriptors(message, request)).answer;
-}
-
-inline WriteResult Sender::Put(const WriteRequest& request) {
-  if (generation_ != ForkGeneration()) return {WriteAnswer::kClosed};  // PRT-1
-  if (!SegmentsKnown(request.chain)) return {WriteAnswer::kNoSegment};
-  return queue_.Write(request, actions_);
 }
 
 WriteResult Sender::PutDescriptors(const Outgoing& message, WriteRequest& request) {
@@ -133,14 +137,11 @@ Segment* Sender::FindSegment(uint32_t id) const {
   return found == segments_.end() ? nullptr : found->second.get();
 }
 
+// Of a chain that goes in shared mode.
 bool Sender::SegmentsKnown(std::span<const Buffer> chain) const {
-  for (const Buffer& buffer : chain) {
-    if (buffer.kind == BufferKind::kShared && buffer.usable && buffer.bytes != 0 &&
-        !segments_.contains(buffer.segment_id)) {
-      return false;
-    }
-  }
-  return true;
+  return std::all_of(chain.begin(), chain.end(), [this](const Buffer& buffer) {
+    return buffer.bytes == 0 || segments_.contains(buffer.segment_id);
+  });
 }
 
 // ---------------------------------------------------------------- sending

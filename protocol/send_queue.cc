@@ -36,61 +36,15 @@ SendQueue::SendQueue(const SendLimits& limits) : limits_(limits) {
 
 // ---------------------------------------------------------------- writing
 
-WriteResult SendQueue::Write(const WriteRequest& request, SendActions& actions) {
-  assert(ValidChain(request.chain) && request.fd_count <= request.fds.size());
-  const ChainSurvey survey = SurveyOf(request.chain, limits_.chunk_bytes);
-  const WriteAnswer answer = Judge(request, survey.bytes);
-  if (answer != WriteAnswer::kAccepted) return {answer, false};
-  const bool flush_now = waiting_ == Waiting::kNo && !request.batch;
-  const bool leaves_at_once = flush_now && empty();  // SND-1
-  const uint32_t slot = TakeSlot();
-  Message& message = slots_[slot];
-  message.chain.Assign(request.chain);
-  message.unsent = {};
-  message.place = next_place_++;
-  message.bytes_left = survey.bytes;
-  message.share = 0;
-  message.stream = request.stream;
-  message.reply_port = request.reply_port;
-  message.type = request.type;
-  message.last = request.last;
-  message.whole = survey.mode == Mode::kPlain && request.chain.size() <= 1 &&
-                  survey.bytes <= limits_.payload_bytes;
-  message.owns_fds = request.close_fds;
-  message.fd_count = request.fd_count;
-  message.begun = false;
-  message.fds = request.fds;
-  message.writer = request.writer;
-  message.mode = survey.mode;  // SHM-3
-  message.id = request.message_id;
-  message.tracking.reset();
-  if (request.tracking) [[unlikely]]
-    message.tracking = request.tracking;
-  queued_bytes_ += survey.bytes;
-  queued_fds_ += request.fd_count;
-  unbegun_.push_back(slot);
-  if (!leaves_at_once && message.fd_count != 0) DuplicateBorrowed(message, actions);
-  return {WriteAnswer::kAccepted, flush_now};
-}
-
-WriteAnswer SendQueue::Judge(const WriteRequest& request, uint64_t chain_bytes) const {
-  if (status_ != Status::kOpen) {
-    return status_ == Status::kClosed ? WriteAnswer::kClosed : WriteAnswer::kFailed;
-  }
-  if (request.type >= limits_.type_count) return WriteAnswer::kType;
-  if (request.fd_count > limits_.fds_per_message) return WriteAnswer::kFds;
-  if (!limits_.takes_fragments && NeedsFragments(request)) return WriteAnswer::kFragments;
-  if (message_count() >= limits_.messages_max) return WriteAnswer::kMessagesFull;
-  if (chain_bytes > limits_.bytes_max - queued_bytes_) return WriteAnswer::kBytesFull;
-  if (request.fd_count > limits_.fds_max - queued_fds_) return WriteAnswer::kFdsFull;
-  return WriteAnswer::kAccepted;
+WriteAnswer SendQueue::NotOpen() const {
+  return status_ == Status::kClosed ? WriteAnswer::kClosed : WriteAnswer::kFailed;
 }
 
 bool SendQueue::NeedsFragments(const WriteRequest& request) const {
   Message message;
   message.chain.Assign(request.chain);
   message.mode = SurveyOf(request.chain, limits_.chunk_bytes).mode;
-  message.tracking = request.tracking;
+  if (message.mode == Mode::kShared) message.tracking = request.tracking;
   PlannedDatagram datagram;
   std::array<ByteRun, kSharedRunsMax> runs;
   return ComposeNext(message, {}, datagram, runs).more;
@@ -115,17 +69,13 @@ void SendQueue::DuplicateBorrowed(Message& message, SendActions& actions) {
   message.owns_fds = true;
 }
 
-uint32_t SendQueue::TakeSlot() {
-  if (free_.empty()) {
-    slots_.emplace_back();
-    return static_cast<uint32_t>(slots_.size() - 1);
-  }
-  const uint32_t slot = free_.back();  // the warmest
-  free_.pop_back();
-  return slot;
+void SendQueue::FreeFragmented(uint32_t slot) {
+  Message& message = slots_[slot];
+  message.begun = false;
+  message.unsent = {};
+  message.share = 0;
+  FreeSlot(slot);
 }
-
-void SendQueue::FreeSlot(uint32_t slot) { free_.push_back(slot); }
 
 // --------------------------------------------------------------- planning
 
@@ -141,7 +91,7 @@ std::optional<uint32_t> SendQueue::Next(Ahead ahead) const {
   if (!any_begun) return unbegun;
   const uint32_t begun = begun_[ahead.begun];
   if (slots_[begun].place < slots_[unbegun].place) return begun;
-  return StreamBusy(slots_[unbegun].stream, ahead.begun) ? begun : unbegun;
+  return StreamBusy(slots_[unbegun].header.stream, ahead.begun) ? begun : unbegun;
 }
 
 // Whether a message of the stream has begun and is unfinished, when the first
@@ -149,7 +99,7 @@ std::optional<uint32_t> SendQueue::Next(Ahead ahead) const {
 bool SendQueue::StreamBusy(uint32_t stream, size_t begun_ended) const {
   if (!begun_streams_.contains(stream)) return false;
   for (size_t i = 0; i < begun_ended; ++i) {
-    if (slots_[begun_[i]].stream == stream) return false;
+    if (slots_[begun_[i]].header.stream == stream) return false;
   }
   return true;
 }
@@ -176,29 +126,20 @@ void SendQueue::Plan(SendPlan& plan) const {
 // What Compose would make of it, without the walk.
 inline void SendQueue::PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const {
   PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
-  const bool has_bytes = message.bytes_left != 0;
-  bool last = message.last;
-  if (!message.chain.empty()) {
-    const Buffer& buffer = message.chain[0];
-    last |= buffer.last;  // IOV-6
-    plan.runs_[plan.run_count_] = {buffer.address, buffer.bytes};
-  }
-  const auto bytes = static_cast<uint32_t>(message.bytes_left);
-  datagram.header = {.stream = message.stream,
-                     .pid = limits_.pid,
-                     .reply_port = message.reply_port,
-                     .type = message.type,
-                     .last = last};
+  const Buffer& buffer = message.chain.first();
+  datagram.header = message.header;
+  datagram.header.last |= buffer.last;  // IOV-6
+  datagram.payload_bytes = buffer.bytes;
   datagram.mode = Mode::kPlain;
   datagram.fd_count = message.fd_count;
+  datagram.run_count = buffer.bytes != 0 ? 1 : 0;
   datagram.fds = message.fds;
-  datagram.payload_bytes = bytes;
-  datagram.run_count = has_bytes ? 1 : 0;
   datagram.tracking.reset();
   datagram.first_run = static_cast<uint32_t>(plan.run_count_);
   datagram.slot = slot;
-  datagram.chain_bytes = bytes;
+  datagram.chain_bytes = buffer.bytes;
   datagram.next = {static_cast<uint32_t>(message.chain.size()), 0};
+  plan.runs_[plan.run_count_] = {buffer.address, buffer.bytes};
   plan.run_count_ += datagram.run_count;
 }
 
@@ -207,7 +148,7 @@ bool SendQueue::PlanFragments(const Message& message, uint32_t slot, SendPlan& p
   ChainCursor from = message.unsent;
   uint64_t share = message.share;
   bool begun = message.begun;
-  bool last = message.last;
+  bool last = message.header.last;
   for (bool more = true; more;) {
     if (plan.count_ == kPlanDatagramsMax) return false;
     PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
@@ -215,18 +156,15 @@ bool SendQueue::PlanFragments(const Message& message, uint32_t slot, SendPlan& p
         ComposeNext(message, from, datagram, std::span(plan.runs_).subspan(plan.run_count_));
     last |= composed.last;  // IOV-6: once set it stays
     more = composed.more;
-    datagram.run_count = composed.run_count;
+    datagram.run_count = static_cast<uint16_t>(composed.run_count);
     datagram.chain_bytes = composed.payload_bytes;
     datagram.next = composed.next;
-    datagram.header = {.stream = message.stream,
-                       .pid = limits_.pid,
-                       .reply_port = message.reply_port,
-                       .type = message.type,
-                       .last = last,
-                       .mmap = datagram.mode == Mode::kShared,
-                       .nf = begun,
-                       .mf = more,
-                       .byte15 = static_cast<uint8_t>(datagram.tracking.has_value())};
+    datagram.header = message.header;
+    datagram.header.last = last;
+    datagram.header.mmap = datagram.mode == Mode::kShared;
+    datagram.header.nf = begun;
+    datagram.header.mf = more;
+    datagram.header.byte15 = static_cast<uint8_t>(datagram.tracking.has_value());
     datagram.fd_count = begun ? 0 : message.fd_count;  // SND-8, FDS-1
     datagram.fds = message.fds;
     datagram.slot = slot;
@@ -272,52 +210,6 @@ std::optional<Composed> SendQueue::ComposeReferences(const Message& message, Cha
 
 // ------------------------------------------------------------- committing
 
-void SendQueue::Commit(const SendPlan& plan, size_t count, SendActions& actions) {
-  assert(plan.generation_ == generation_ && count <= plan.count_);
-  if (count == 0) return;
-  for (size_t i = 0; i < count; ++i) CommitOne(plan.datagrams_[i], actions);
-  ++generation_;
-  retry_ms_ = 0;
-}
-
-void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions) {
-  const uint32_t slot = datagram.slot;
-  Message& message = slots_[slot];
-  queued_bytes_ -= datagram.chain_bytes;
-  if (message.whole) {
-    LeaveUnbegun(message, actions);
-    CompleteWhole(message, actions);
-    FreeSlot(slot);
-    return;
-  }
-  const bool was_begun = message.begun;
-  if (!was_begun) LeaveUnbegun(message, actions);
-  message.begun = true;
-  CompleteTo(message, datagram.next.buffer_index, true, actions);  // CMP-3
-  if (!datagram.header.mf) {
-    if (was_begun) {
-      assert(begun_.front() == slot);
-      begun_.pop_front();
-      begun_streams_.erase(message.stream);
-    }
-    FreeSlot(slot);
-    return;
-  }
-  if (!was_begun) {
-    begun_.push_front(slot);  // it came before the begun ones, or there were none
-    begun_streams_.insert(message.stream);
-  }
-  message.unsent = datagram.next;
-  message.last = datagram.header.last;
-  message.bytes_left -= datagram.chain_bytes;
-  message.share += kHeaderBytes + datagram.payload_bytes;
-  if (message.share < limits_.share_bytes) return;
-  message.share = 0;  // SND-5: behind everything queued
-  message.place = next_place_++;
-  begun_.pop_front();
-  begun_.push_back(slot);
-}
-
 // Its first datagram is sent, and with it its descriptors.
 inline void SendQueue::LeaveUnbegun(Message& message, SendActions& actions) {
   assert(&slots_[unbegun_.front()] == &message);
@@ -330,19 +222,66 @@ inline void SendQueue::LeaveUnbegun(Message& message, SendActions& actions) {
   message.fd_count = 0;
 }
 
-SendAction SendQueue::Completion(const Message& message, const Buffer* buffer, bool ok) {
+// Of a buffer of the message, or of a message without buffers.
+inline SendAction SendQueue::Completion(const Message& message, const Buffer& buffer, bool ok) {
   return {.kind = SendAction::Kind::kComplete,
           .ok = ok,
-          .has_buffer = buffer != nullptr,
+          .has_buffer = !message.chain.empty(),
           .writer = message.writer,
           .message_id = message.id,
-          .buffer_id = buffer == nullptr ? 0 : buffer->id};
+          .buffer_id = buffer.id};
 }
 
-// One completion: of the buffer, or of the message if it has none.
-inline void SendQueue::CompleteWhole(const Message& message, SendActions& actions) {
-  const std::span<const Buffer> chain = message.chain.span();
-  actions.push_back(Completion(message, chain.empty() ? nullptr : chain.data(), true));
+inline void SendQueue::CommitOne(const PlannedDatagram& datagram, SendActions& actions) {
+  const uint32_t slot = datagram.slot;
+  Message& message = slots_[slot];
+  queued_bytes_ -= datagram.chain_bytes;
+  if (!message.whole) {
+    CommitFragment(datagram, message, actions);
+    return;
+  }
+  LeaveUnbegun(message, actions);
+  actions.push_back(Completion(message, message.chain.first(), true));
+  FreeSlot(slot);
+}
+
+void SendQueue::Commit(const SendPlan& plan, size_t count, SendActions& actions) {
+  assert(plan.generation_ == generation_ && count <= plan.count_);
+  if (count == 0) return;
+  for (size_t i = 0; i < count; ++i) CommitOne(plan.datagrams_[i], actions);
+  ++generation_;
+  retry_ms_ = 0;
+}
+
+void SendQueue::CommitFragment(const PlannedDatagram& datagram, Message& message,
+                               SendActions& actions) {
+  const uint32_t slot = datagram.slot;
+  const bool was_begun = message.begun;
+  if (!was_begun) LeaveUnbegun(message, actions);
+  message.begun = true;
+  CompleteTo(message, datagram.next.buffer_index, true, actions);  // CMP-3
+  if (!datagram.header.mf) {
+    if (was_begun) {
+      assert(begun_.front() == slot);
+      begun_.pop_front();
+      begun_streams_.erase(message.header.stream);
+    }
+    FreeFragmented(slot);
+    return;
+  }
+  if (!was_begun) {
+    begun_.push_front(slot);  // it came before the begun ones, or there were none
+    begun_streams_.insert(message.header.stream);
+  }
+  message.unsent = datagram.next;
+  message.header.last = datagram.header.last;
+  message.bytes_left -= datagram.chain_bytes;
+  message.share += kHeaderBytes + datagram.payload_bytes;
+  if (message.share < limits_.share_bytes) return;
+  message.share = 0;  // SND-5: behind everything queued
+  message.place = next_place_++;
+  begun_.pop_front();
+  begun_.push_back(slot);
 }
 
 // Completes the buffers below `buffer_index` that are not completed yet, in chain order
@@ -350,9 +289,9 @@ inline void SendQueue::CompleteWhole(const Message& message, SendActions& action
 void SendQueue::CompleteTo(const Message& message, uint32_t buffer_index, bool ok,
                            SendActions& actions) {
   const std::span<const Buffer> chain = message.chain.span();
-  if (chain.empty()) actions.push_back(Completion(message, nullptr, ok));
+  if (chain.empty()) actions.push_back(Completion(message, message.chain.first(), ok));
   for (uint32_t i = message.unsent.buffer_index; i < buffer_index; ++i) {
-    actions.push_back(Completion(message, &chain[i], ok));
+    actions.push_back(Completion(message, chain[i], ok));
   }
 }
 
@@ -399,7 +338,7 @@ void SendQueue::FailMessage(uint32_t slot, SendActions& actions) {
   CompleteTo(message, static_cast<uint32_t>(message.chain.size()), false, actions);
   queued_bytes_ -= message.bytes_left;
   queued_fds_ -= message.fd_count;
-  FreeSlot(slot);
+  FreeFragmented(slot);
 }
 
 void SendQueue::FailAll(Status status, SendActions& actions) {
@@ -469,11 +408,11 @@ std::string ToString(const SendQueue& queue) {
   std::string text;
   for (const uint32_t slot : queue.QueueOrder()) {
     const SendQueue::Message& message = queue.slots_[slot];
-    absl::StrAppend(&text, "message ", message.id, " stream ", message.stream, " type ",
-                    static_cast<int>(message.type), message.begun ? " begun" : "", " share ",
+    absl::StrAppend(&text, "message ", message.id, " stream ", message.header.stream,
+                    " type ", static_cast<int>(message.header.type), message.begun ? " begun" : "", " share ",
                     message.share, " fds ", static_cast<int>(message.fd_count),
-                    message.owns_fds ? " owned" : "", message.last ? " last" : "", " reply ",
-                    message.reply_port, " writer ", message.writer, ":");
+                    message.owns_fds ? " owned" : "", message.header.last ? " last" : "", " reply ",
+                    message.header.reply_port, " writer ", message.writer, ":");
     for (size_t i = message.unsent.buffer_index; i < message.chain.size(); ++i) {
       absl::StrAppend(&text, " [", ToString(message.chain[i]), "]");
     }

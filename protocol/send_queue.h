@@ -25,6 +25,7 @@
 #define PORTPROOF_PROTOCOL_SEND_QUEUE_H_
 
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -132,13 +133,14 @@ struct SendAction {
 using SendActions = std::vector<SendAction>;
 std::string ToString(const SendAction& action);
 
-struct PlannedDatagram {
+// One cache line.
+struct alignas(64) PlannedDatagram {
   Header header = {};
-  Mode mode = Mode::kPlain;  // kShared: the payload is references (SHM-5)
-  uint8_t fd_count = 0;      // with the first datagram of a message only (SND-8)
-  std::array<FdSlot, 2> fds = {};
   uint32_t payload_bytes = 0;  // behind the header, on the wire
-  uint32_t run_count = 0;
+  Mode mode = Mode::kPlain;    // kShared: the payload is references (SHM-5)
+  uint8_t fd_count = 0;        // with the first datagram of a message only (SND-8)
+  uint16_t run_count = 0;
+  std::array<FdSlot, 2> fds = {};
   std::optional<Tracking> tracking = {};  // shared: 8 bytes before the references
 
   // What Commit needs.
@@ -147,6 +149,7 @@ struct PlannedDatagram {
   uint32_t chain_bytes = 0;  // of the chain, in whatever mode
   ChainCursor next = {};
 };
+static_assert(sizeof(PlannedDatagram) == 64);
 
 // Reused by the caller; about 22 KiB, which is why a loop has one and not each port.
 class SendPlan {
@@ -173,7 +176,13 @@ class SendQueue {
  public:
   explicit SendQueue(const SendLimits& limits);
 
-  WriteResult Write(const WriteRequest& request, SendActions& actions);
+  WriteResult Write(const WriteRequest& request, SendActions& actions) {
+    return WriteSurveyed(request, SurveyOf(request.chain, limits_.chunk_bytes), actions);
+  }
+  // The same for a caller that has taken the survey with this queue's chunk_bytes.
+  // Inline, as all is that each message passes: what it is given is stored where it stays.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE WriteResult WriteSurveyed(const WriteRequest& request, const ChainSurvey& survey,
+                            SendActions& actions);
   // Takes back the message written last, which has not begun. Nothing completes.
   void WithdrawLast();
 
@@ -217,24 +226,21 @@ class SendQueue {
   enum class Waiting : uint8_t { kNo, kEvent, kRetry };
 
   struct Message {
+    Header header;    // of its next datagram, but for mmap, nf, mf and byte 15
+    uint64_t id = 0;  // from here on in the order a short message needs them
+    uint32_t writer = 0;
+    uint8_t fd_count = 0;
+    bool owns_fds = false;
+    bool whole = false;  // plain, of one buffer at most, and a single datagram
+    bool begun = false;
     BufferList chain;
-    ChainCursor unsent;
     uint64_t place = 0;  // in the one queue of SND-6: grows with writes and rotations
     uint64_t bytes_left = 0;
+    ChainCursor unsent;  // as new in a free slot, as `begun` and `share` are
     uint64_t share = 0;
-    uint32_t stream = 0;  // from here on in the order of WriteRequest
-    uint16_t reply_port = 0;
-    uint8_t type = 0;
-    bool last = false;
-    bool whole = false;  // plain, of one buffer at most, and a single datagram
-    bool owns_fds = false;
-    uint8_t fd_count = 0;
-    bool begun = false;
     std::array<FdSlot, 2> fds = {};
-    uint32_t writer = 0;
     Mode mode = Mode::kPlain;
-    uint64_t id = 0;
-    std::optional<Tracking> tracking = {};
+    std::optional<Tracking> tracking = {};  // only in shared mode
   };
 
   // How far a plan has used up the queue.
@@ -244,9 +250,11 @@ class SendQueue {
   };
 
   WriteAnswer Judge(const WriteRequest& request, uint64_t chain_bytes) const;
+  ABSL_ATTRIBUTE_NOINLINE WriteAnswer NotOpen() const;
   ABSL_ATTRIBUTE_NOINLINE bool NeedsFragments(const WriteRequest& request) const;
   uint32_t TakeSlot();
-  void FreeSlot(uint32_t slot);
+  void FreeSlot(uint32_t slot) { free_.push_back(slot); }
+  void FreeFragmented(uint32_t slot);
   std::optional<uint32_t> Next(Ahead ahead) const;
   bool StreamBusy(uint32_t stream, size_t begun_ended) const;
   void PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const;
@@ -259,9 +267,10 @@ class SendQueue {
                                                                     PlannedDatagram& datagram,
                                                                     std::span<ByteRun> runs) const;
   void CommitOne(const PlannedDatagram& datagram, SendActions& actions);
+  ABSL_ATTRIBUTE_NOINLINE void CommitFragment(const PlannedDatagram& datagram, Message& message,
+                                              SendActions& actions);
   void LeaveUnbegun(Message& message, SendActions& actions);
-  static SendAction Completion(const Message& message, const Buffer* buffer, bool ok);
-  static void CompleteWhole(const Message& message, SendActions& actions);
+  static SendAction Completion(const Message& message, const Buffer& buffer, bool ok);
   static void CompleteTo(const Message& message, uint32_t buffer_index, bool ok,
                          SendActions& actions);
   ABSL_ATTRIBUTE_NOINLINE void DuplicateBorrowed(Message& message, SendActions& actions);
@@ -285,6 +294,60 @@ class SendQueue {
   Waiting waiting_ = Waiting::kNo;
   bool armed_ = false;
 };
+
+inline WriteAnswer SendQueue::Judge(const WriteRequest& request, uint64_t chain_bytes) const {
+  if (status_ != Status::kOpen) return NotOpen();
+  if (request.type >= limits_.type_count) return WriteAnswer::kType;
+  if (request.fd_count > limits_.fds_per_message) return WriteAnswer::kFds;
+  if (!limits_.takes_fragments && NeedsFragments(request)) return WriteAnswer::kFragments;
+  if (message_count() >= limits_.messages_max) return WriteAnswer::kMessagesFull;
+  if (chain_bytes > limits_.bytes_max - queued_bytes_) return WriteAnswer::kBytesFull;
+  if (request.fd_count > limits_.fds_max - queued_fds_) return WriteAnswer::kFdsFull;
+  return WriteAnswer::kAccepted;
+}
+
+inline uint32_t SendQueue::TakeSlot() {
+  if (free_.empty()) {
+    slots_.emplace_back();
+    return static_cast<uint32_t>(slots_.size() - 1);
+  }
+  const uint32_t slot = free_.back();  // the warmest
+  free_.pop_back();
+  return slot;
+}
+
+inline WriteResult SendQueue::WriteSurveyed(const WriteRequest& request, const ChainSurvey& survey,
+                                            SendActions& actions) {
+  assert(ValidChain(request.chain) && request.fd_count <= request.fds.size());
+  const WriteAnswer answer = Judge(request, survey.bytes);
+  if (answer != WriteAnswer::kAccepted) return {answer, false};
+  const bool flush_now = waiting_ == Waiting::kNo && !request.batch;
+  const bool leaves_at_once = flush_now && empty();  // SND-1
+  const uint32_t slot = TakeSlot();
+  Message& message = slots_[slot];
+  message.header = {.stream = request.stream,
+                    .pid = limits_.pid,
+                    .reply_port = request.reply_port,
+                    .type = request.type,
+                    .last = request.last};
+  message.id = request.message_id;
+  message.writer = request.writer;
+  message.fd_count = request.fd_count;
+  message.owns_fds = request.close_fds;
+  message.whole = survey.mode == Mode::kPlain && request.chain.size() <= 1 &&
+                  survey.bytes <= limits_.payload_bytes;
+  message.chain.Assign(request.chain);
+  message.place = next_place_++;
+  message.bytes_left = survey.bytes;
+  message.fds = request.fds;
+  message.mode = survey.mode;  // SHM-3
+  if (survey.mode == Mode::kShared) message.tracking = request.tracking;
+  queued_bytes_ += survey.bytes;
+  queued_fds_ += request.fd_count;
+  unbegun_.push_back(slot);
+  if (!leaves_at_once && message.fd_count != 0) DuplicateBorrowed(message, actions);
+  return {WriteAnswer::kAccepted, flush_now};
+}
 
 }  // namespace portproof
 
