@@ -48,8 +48,7 @@ void CheckRecord(const uint8_t* record) {
   header.type = record[7];
   header.pid = SmallPid(record[8]);
   const bool has_header = got.bytes >= kHeaderBytes;
-  const Admission admission =
-      Admit(got, has_header ? std::optional(header) : std::nullopt, receiver);
+  const Admission admission = Admit(got, has_header ? &header : nullptr, receiver);
   const std::string_view expected = Expected(got, header, receiver);
   if (admission.refused.has_value() == expected.empty()) std::abort();
   if (admission.refused && Id(*admission.refused) != expected) std::abort();

@@ -1,6 +1,6 @@
 #include "port/datagram_io.h"
 
-#include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -124,18 +124,19 @@ ReceiveBatch::~ReceiveBatch() {
 unsigned ReceiveBatch::Prepare(BufferPool& pool, unsigned count, uint32_t datagram_bytes) {
   assert(count <= kDatagramsMax && datagram_bytes <= pool.buffer_bytes());
   taken_ = received_ = 0;
-  if (datagram_bytes != ready_bytes_) ready_ = 0;
-  ready_bytes_ = datagram_bytes;
-  for (unsigned i = 0; i < count; ++i) {
-    if ((ready_ >> i & 1) != 0) continue;  // it was not used since
+  if (vectors_[0].iov_len != datagram_bytes) [[unlikely]] {
+    for (iovec& vector : vectors_) vector.iov_len = datagram_bytes;
+  }
+  const unsigned wanted = (1U << count) - 1;
+  for (unsigned missing = wanted & ~ready_; missing != 0; missing &= missing - 1) {
+    const auto i = static_cast<unsigned>(std::countr_zero(missing));
     if (blocks_[i] == nullptr) {
       blocks_[i] = pool.Take();
       if (blocks_[i] == nullptr) return i;
+      vectors_[i].iov_base = blocks_[i]->bytes();
     }
-    ready_ |= 1U << i;
-    vectors_[i] = {blocks_[i]->bytes(), datagram_bytes};
     messages_[i].msg_hdr.msg_controllen = kControlBytes;
-    messages_[i].msg_hdr.msg_flags = 0;
+    ready_ |= 1U << i;
   }
   return count;
 }
@@ -158,17 +159,6 @@ Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigne
 
 namespace {
 
-int32_t CredentialsPid(const cmsghdr* control) {
-  ucred credentials = {};
-  std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
-  return credentials.pid;
-}
-
-bool IsCredentials(const cmsghdr* control) {
-  return control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_CREDENTIALS &&
-         control->cmsg_len >= CMSG_LEN(sizeof(ucred));
-}
-
 void TakeDescriptors(const cmsghdr* control, Received& received, Fds& fds) {
   const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   ++received.rights_messages;
@@ -182,23 +172,13 @@ void TakeDescriptors(const cmsghdr* control, Received& received, Fds& fds) {
 
 }  // namespace
 
-Received ReceiveBatch::Take(unsigned index, Fds& fds) {
-  assert(index < received_ && index == taken_);
-  taken_ = index + 1;
-  msghdr& message = messages_[index].msg_hdr;
-  Received received{.bytes = messages_[index].msg_len,
-                    .truncated = (message.msg_flags & MSG_TRUNC) != 0,
-                    .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
-  const cmsghdr* const first = CMSG_FIRSTHDR(&message);
-  if (first == nullptr) return received;
-  if (message.msg_controllen == CMSG_SPACE(sizeof(ucred)) && IsCredentials(first)) {
-    received.credentials_pid = CredentialsPid(first);  // and no descriptors
-    return received;
-  }
-  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
-       control = CMSG_NXTHDR(&message, control)) {
-    if (IsCredentials(control)) {
-      received.credentials_pid = CredentialsPid(control);
+Received ReceiveBatch::TakeControl(msghdr& message, Received received, Fds& fds) {
+  for (const cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
+       control = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(control))) {
+    if (IsCredentials(*control)) {
+      ucred credentials = {};
+      std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
+      received.credentials_pid = credentials.pid;
     } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
       TakeDescriptors(control, received, fds);
     }
@@ -206,22 +186,8 @@ Received ReceiveBatch::Take(unsigned index, Fds& fds) {
   return received;
 }
 
-std::span<const uint8_t> ReceiveBatch::BytesOf(unsigned index) const {
-  const size_t bytes = std::min<size_t>(messages_[index].msg_len, vectors_[index].iov_len);
-  return {static_cast<const uint8_t*>(vectors_[index].iov_base), bytes};
-}
-
 bool ReceiveBatch::IsZero(unsigned index) const {
   return messages_[index].msg_len == 0 && messages_[index].msg_hdr.msg_controllen == 0;
-}
-
-Part ReceiveBatch::TakeBuffer(unsigned index, uint32_t offset, uint32_t bytes) {
-  return {std::exchange(blocks_[index], nullptr), offset, bytes};
-}
-
-void ReceiveBatch::GiveBack(unsigned index, Block* block) {
-  assert(blocks_[index] == nullptr);
-  blocks_[index] = block;
 }
 
 void ReceiveBatch::CloseRest() {

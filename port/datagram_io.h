@@ -14,10 +14,14 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -130,15 +134,32 @@ class ReceiveBatch {
   Answer Receive(Kernel& kernel, int socket, unsigned count, unsigned& received);
 
   // Of the i-th that came; each is taken once, which moves its descriptors to `fds`.
-  Received Take(unsigned index, Fds& fds);
-  std::span<const uint8_t> BytesOf(unsigned index) const;
+  Received Take(unsigned index, Fds& fds) {
+    assert(index < received_ && index == taken_);
+    taken_ = index + 1;
+    const msghdr& message = messages_[index].msg_hdr;
+    Received received{.bytes = messages_[index].msg_len,
+                      .truncated = (message.msg_flags & MSG_TRUNC) != 0,
+                      .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
+    if (message.msg_controllen == 0 || TakeCredentials(index, received)) return received;
+    return TakeControl(messages_[index].msg_hdr, received, fds);
+  }
+  std::span<const uint8_t> BytesOf(unsigned index) const {
+    const size_t bytes = std::min<size_t>(messages_[index].msg_len, vectors_[index].iov_len);
+    return {static_cast<const uint8_t*>(vectors_[index].iov_base), bytes};
+  }
   // No byte, no control data: perhaps the end of file.
   bool IsZero(unsigned index) const;
 
   // The buffer as a part; the batch gets a new one when it is made ready again, or this
   // one back.
-  Part TakeBuffer(unsigned index, uint32_t offset, uint32_t bytes);
-  void GiveBack(unsigned index, Block* block);
+  Part TakeBuffer(unsigned index, uint32_t offset, uint32_t bytes) {
+    return {std::exchange(blocks_[index], nullptr), offset, bytes};
+  }
+  void GiveBack(unsigned index, Block* block) {
+    assert(blocks_[index] == nullptr && vectors_[index].iov_base == block->bytes());
+    blocks_[index] = block;
+  }
 
   // Closes the descriptors that nobody took.
   void CloseRest();
@@ -152,6 +173,24 @@ class ReceiveBatch {
     std::array<uint8_t, kControlBytes> bytes;
   };
 
+  static bool IsCredentials(const cmsghdr& control) {
+    return control.cmsg_level == SOL_SOCKET && control.cmsg_type == SCM_CREDENTIALS &&
+           control.cmsg_len >= CMSG_LEN(sizeof(ucred));
+  }
+  // The commonest control data: credentials alone. False: it is something else.
+  bool TakeCredentials(unsigned index, Received& received) const {
+    if (messages_[index].msg_hdr.msg_controllen != CMSG_SPACE(sizeof(ucred))) return false;
+    const uint8_t* const bytes = controls_[index].bytes.data();
+    cmsghdr control;
+    ucred credentials;
+    std::memcpy(&control, bytes, sizeof control);
+    std::memcpy(&credentials, bytes + CMSG_LEN(0), sizeof credentials);
+    if (!IsCredentials(control)) return false;
+    received.credentials_pid = credentials.pid;
+    return true;
+  }
+  static Received TakeControl(msghdr& message, Received received, Fds& fds);
+
   std::array<mmsghdr, kDatagramsMax> messages_ = {};
   std::array<iovec, kDatagramsMax> vectors_ = {};
   std::array<Block*, kDatagramsMax> blocks_ = {};
@@ -159,7 +198,6 @@ class ReceiveBatch {
   unsigned taken_ = 0;
   unsigned received_ = 0;
   unsigned ready_ = 0;  // a bit for each that Prepare need not touch
-  uint32_t ready_bytes_ = 0;
 };
 
 }  // namespace portproof

@@ -152,6 +152,77 @@ void Receiver::ShrinkIfIdle() {
   resumable_ = std::vector<uint32_t>();
 }
 
+// HDR-8. What follows in the batch is looked at first: after the end there is nothing.
+bool Receiver::IsEnd(unsigned index, unsigned count, size_t fds) {
+  for (unsigned later = index; later < count; ++later) {
+    if (!workspace_.receive_batch.IsZero(later)) return false;
+  }
+  bool hung_up = false;
+  int readable_bytes = 0;
+  if (workspace_.kernel.HungUp(fd(), hung_up) != 0) return false;
+  if (workspace_.kernel.ReadableBytes(fd(), readable_bytes) != 0) return false;
+  return IsEndOfFile({.seqpacket = seqpacket_,
+                      .fds = static_cast<uint32_t>(fds),
+                      .hung_up = hung_up,
+                      .readable_bytes = static_cast<uint64_t>(readable_bytes)});
+}
+
+// The commonest by far: the buffer is lent to the handler, and goes back to its place.
+inline void Receiver::DeliverAlone(Incoming& incoming) {
+  Workspace& workspace = workspace_;
+  Message& message = incoming;
+  const Block* lent = nullptr;
+  if (HasReferences(message.header)) {
+    LendHoldings(message.payload);
+  } else if (incoming.payload_bytes != 0) {
+    lent = message.payload.emplace_back(TakePart(incoming)).block();
+  }
+  Deliver(message);
+  message.fds.clear();
+  if (message.payload.empty()) return;
+  // Unless the handler has it.
+  if (incoming.in_batch && lent != nullptr && message.payload.front().block() == lent) {
+    workspace.receive_batch.GiveBack(incoming.index, message.payload.front().Release());
+  }
+  message.payload.clear();
+}
+
+// What passed the checks so far, of the batch or held before.
+inline void Receiver::OnAdmitted(Incoming& incoming) {
+  const Header& header = incoming.header;
+  if (HasReferences(header) || held_.MustFollow(incoming.sender, header.stream)) {
+    if (!TakeReferences(incoming)) return;
+  }
+  if (!IsMessage(header)) {
+    Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes},
+         workspace_.actions);
+    Perform(incoming);
+    return;
+  }
+  if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {
+    const bool* const destroyed = destroyed_;
+    Refuse(*broken, header, incoming.sender, true);
+    if (*destroyed) return;
+  }
+  DeliverAlone(incoming);
+}
+
+void Receiver::GoOn(Incoming& incoming) { OnAdmitted(incoming); }
+
+inline void Receiver::OnDatagram(const Received& received, Incoming& incoming) {
+  const std::span<const uint8_t> bytes = workspace_.receive_batch.BytesOf(incoming.index);
+  const Header* const header = DecodeHeaderTo(bytes, incoming.header) ? &incoming.header : nullptr;
+  const Admission admission = Admit(received, header, intake_);
+  incoming.sender = admission.sender;
+  if (admission.refused) [[unlikely]] {
+    RefuseReceived(*admission.refused, received.truncated, header != nullptr, incoming);
+    return;
+  }
+  incoming.payload_bytes = static_cast<uint32_t>(bytes.size() - kHeaderBytes);
+  if (admission.pid_differs) ReportPid(incoming.header, admission.sender);
+  OnAdmitted(incoming);
+}
+
 void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveBatch& batch = workspace.receive_batch;
@@ -173,8 +244,9 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     next = After(turn, answer);
     return;
   }
+  Incoming incoming;  // for one after the other: each leaves it without descriptors and payload
   for (unsigned index = 0; index < count; ++index) {
-    Incoming incoming;
+    assert(incoming.fds.empty() && incoming.payload.empty());
     incoming.index = index;
     const Received received = batch.Take(index, incoming.fds);
     if (received.bytes == 0 && IsEnd(index, count, incoming.fds.size())) {
@@ -188,79 +260,14 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
   }
 }
 
-// HDR-8. What follows in the batch is looked at first: after the end there is nothing.
-bool Receiver::IsEnd(unsigned index, unsigned count, size_t fds) {
-  for (unsigned later = index; later < count; ++later) {
-    if (!workspace_.receive_batch.IsZero(later)) return false;
-  }
-  bool hung_up = false;
-  int readable_bytes = 0;
-  if (workspace_.kernel.HungUp(fd(), hung_up) != 0) return false;
-  if (workspace_.kernel.ReadableBytes(fd(), readable_bytes) != 0) return false;
-  return IsEndOfFile({.seqpacket = seqpacket_,
-                      .fds = static_cast<uint32_t>(fds),
-                      .hung_up = hung_up,
-                      .readable_bytes = static_cast<uint64_t>(readable_bytes)});
-}
-
-void Receiver::OnDatagram(const Received& received, Incoming& incoming) {
-  const std::span<const uint8_t> bytes = workspace_.receive_batch.BytesOf(incoming.index);
-  const std::optional<DecodedHeader> decoded = DecodeHeader(bytes);
-  std::optional<Header> header;
-  if (decoded) header = incoming.header = decoded->header;
-  const Admission admission = Admit(received, header, intake_);
-  incoming.sender = admission.sender;
-  if (admission.refused) {
-    RefuseReceived(*admission.refused, received, decoded.has_value(), incoming);
-    return;
-  }
-  incoming.payload_bytes = static_cast<uint32_t>(bytes.size() - kHeaderBytes);
-  if (admission.pid_differs) ReportPid(incoming.header, admission.sender);
-  OnAdmitted(incoming);
-}
-
 // Before anything but its header was looked at.
-void Receiver::RefuseReceived(Rule rule, const Received& received, bool has_header,
-                              Incoming& incoming) {
+void Receiver::RefuseReceived(Rule rule, bool truncated, bool has_header, Incoming& incoming) {
   const Header& header = incoming.header;
-  if (has_header && !received.truncated && HasReferences(header)) {
+  if (has_header && !truncated && HasReferences(header)) {
     ReleaseNamed(header, incoming.sender, PayloadOf(incoming));
   }
   incoming.fds.clear();
   RefuseAndDiscard(rule, has_header ? std::optional(header) : std::nullopt, incoming.sender, false);
-}
-
-void Receiver::OnAdmitted(Incoming& incoming) {
-  const Header& header = incoming.header;
-  std::optional<Rule> refused;
-  if (HasReferences(header)) {
-    if (!DecodeList(header, PayloadOf(incoming))) refused = Rule::kShm1;
-    if (!refused && options_.profile->queues && !incoming.resumed && Hold(incoming)) return;
-    if (!refused) {
-      refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
-                                                     workspace_.holdings);
-    }
-  } else if (held_.MustFollow(incoming.sender, header.stream) && !incoming.resumed) {
-    workspace_.references.clear();
-    if (Hold(incoming)) return;
-  }
-  if (refused) {
-    incoming.fds.clear();
-    RefuseAndDiscard(*refused, header, incoming.sender, incoming.resumed);
-    return;
-  }
-  if (!IsMessage(header)) {
-    Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes},
-         workspace_.actions);
-    Perform(incoming);
-    return;
-  }
-  if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {
-    const bool* const destroyed = destroyed_;
-    Refuse(*broken, header, incoming.sender, true);
-    if (*destroyed) return;
-  }
-  DeliverAlone(incoming);
 }
 
 // --------------------------------------------------------------- refusals

@@ -32,6 +32,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/status/statusor.h"
 #include "port/buffer_pool.h"
 #include "port/owned_fd.h"
@@ -124,12 +125,14 @@ class Receiver {
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
   void OnDatagram(const Received& received, Incoming& incoming);
-  void RefuseReceived(Rule rule, const Received& received, bool has_header, Incoming& incoming);
-  void OnAdmitted(Incoming& incoming);
+  void RefuseReceived(Rule rule, bool truncated, bool has_header, Incoming& incoming);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void OnAdmitted(Incoming& incoming);
+  void GoOn(Incoming& incoming);  // one that was held
 
   bool HasReferences(const Header& header) const {
     return header.mmap && header.type != read_queue_type_;  // SHM-1
   }
+  bool TakeReferences(Incoming& incoming);
   bool DecodeList(const Header& header, std::span<const uint8_t> payload);
   void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
   void ReleaseHoldings();
@@ -144,13 +147,23 @@ class Receiver {
   void OnAnnouncement(Message& message);
   void OnRemovePid(const Message& message);
 
-  std::span<const uint8_t> PayloadOf(const Incoming& incoming) const;
-  Part TakePart(Incoming& incoming);
+  std::span<const uint8_t> PayloadOf(const Incoming& incoming) const {
+    if (!incoming.in_batch) return incoming.part.bytes();
+    return workspace_.receive_batch.BytesOf(incoming.index).subspan(kHeaderBytes);
+  }
+  Part TakePart(Incoming& incoming) {
+    if (!incoming.in_batch) return std::move(incoming.part);
+    return workspace_.receive_batch.TakeBuffer(incoming.index, kHeaderBytes,
+                                               incoming.payload_bytes);
+  }
   void Perform(Incoming& incoming);
   void Open(Incoming& incoming, const Action& action);
   void Finish(Incoming& incoming, const Action& action);
-  void DeliverAlone(Incoming& incoming);
-  void Deliver(Message& message);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void DeliverAlone(Incoming& incoming);
+  void Deliver(Message& message) {
+    if (attended_.Has(message.header.type) && Attend(message)) return;
+    (*handler_)(message);
+  }
   bool Attend(Message& message);
   void LendHoldings(Payload& payload);
   void AppendTo(Payload& payload, Incoming& incoming, const Action& action);

@@ -3,22 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstring>
 #include <utility>
 
 #include "port/receiver.h"
 
 namespace portproof {
-
-std::span<const uint8_t> Receiver::PayloadOf(const Incoming& incoming) const {
-  if (!incoming.in_batch) return incoming.part.bytes();
-  return workspace_.receive_batch.BytesOf(incoming.index).subspan(kHeaderBytes);
-}
-
-Part Receiver::TakePart(Incoming& incoming) {
-  if (!incoming.in_batch) return std::move(incoming.part);
-  return workspace_.receive_batch.TakeBuffer(incoming.index, kHeaderBytes, incoming.payload_bytes);
-}
 
 void Receiver::Perform(Incoming& incoming) {
   const bool* const destroyed = destroyed_;
@@ -30,8 +21,8 @@ void Receiver::Perform(Incoming& incoming) {
       if (*destroyed) return;
     }
     switch (action.kind) {
-      case Action::Kind::kDeliver:  // OnAdmitted delivers such without asking for an action
-        DeliverAlone(incoming);
+      case Action::Kind::kDeliver:  // of a message of its own, which OnAdmitted delivers
+        assert(false);
         return;
       case Action::Kind::kOpen:
         Open(incoming, action);
@@ -56,7 +47,7 @@ void Receiver::Perform(Incoming& incoming) {
 void Receiver::Open(Incoming& incoming, const Action& action) {
   if (action.slot >= unfinished_.size()) unfinished_.resize(action.slot + 1);
   Unfinished& unfinished = unfinished_[action.slot];
-  unfinished.fds = std::move(incoming.fds);
+  unfinished.fds.swap(incoming.fds);
   AppendTo(unfinished.payload, incoming, action);
 }
 
@@ -66,31 +57,6 @@ void Receiver::Finish(Incoming& incoming, const Action& action) {
   Message message{action.header, incoming.sender, std::move(unfinished.payload),
                   std::move(unfinished.fds)};
   Deliver(message);
-}
-
-// The commonest by far: the buffer is lent to the handler, and goes back to its place.
-void Receiver::DeliverAlone(Incoming& incoming) {
-  Workspace& workspace = workspace_;
-  Message& message = incoming;
-  const Block* lent = nullptr;
-  if (HasReferences(message.header)) {
-    LendHoldings(message.payload);
-  } else if (incoming.payload_bytes != 0) {
-    lent = message.payload.emplace_back(TakePart(incoming)).block();
-  }
-  Deliver(message);
-  message.fds.clear();
-  if (message.payload.empty()) return;
-  // Unless the handler has it.
-  if (incoming.in_batch && lent != nullptr && message.payload.front().block() == lent) {
-    workspace.receive_batch.GiveBack(incoming.index, message.payload.front().Release());
-  }
-  message.payload.clear();
-}
-
-void Receiver::Deliver(Message& message) {
-  if (attended_.Has(message.header.type) && Attend(message)) return;
-  (*handler_)(message);
 }
 
 // True: the handler does not get it.

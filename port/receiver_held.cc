@@ -13,6 +13,28 @@ bool Receiver::DecodeList(const Header& header, std::span<const uint8_t> payload
   return DecodeReferences(payload, tracking, MachineByteOrder(), workspace_.references);
 }
 
+// False: the datagram goes no further, held or refused. True: its chunks, if it has any,
+// are in the workspace's holdings.
+bool Receiver::TakeReferences(Incoming& incoming) {
+  const Header& header = incoming.header;
+  std::optional<Rule> refused;
+  if (HasReferences(header)) {
+    if (!DecodeList(header, PayloadOf(incoming))) refused = Rule::kShm1;
+    if (!refused && options_.profile->queues && !incoming.resumed && Hold(incoming)) return false;
+    if (!refused) {
+      refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
+                                                     workspace_.holdings);
+    }
+  } else if (!incoming.resumed) {
+    workspace_.references.clear();
+    if (Hold(incoming)) return false;
+  }
+  if (!refused) return true;
+  incoming.fds.clear();
+  RefuseAndDiscard(*refused, header, incoming.sender, incoming.resumed);
+  return false;
+}
+
 // Frees the chunks of the good references of a datagram that goes no further.
 void Receiver::ReleaseNamed(const Header& header, int32_t sender,
                             std::span<const uint8_t> payload) {
@@ -54,7 +76,7 @@ bool Receiver::Hold(Incoming& incoming) {
   kept->header = header;
   kept->sender = incoming.sender;
   kept->payload_bytes = incoming.payload_bytes;
-  kept->fds = std::move(incoming.fds);
+  kept->fds.swap(incoming.fds);
   kept->part = KeepPayload(incoming);
   kept->in_batch = false;
   kept->resumed = true;
@@ -115,7 +137,7 @@ void Receiver::ResumeAll(const bool& destroyed) {
     const uint32_t slot = resumable_.front();
     resumable_.erase(resumable_.begin());
     const std::unique_ptr<Incoming> incoming = std::move(held_incoming_[slot]);
-    if (incoming != nullptr) OnAdmitted(*incoming);
+    if (incoming != nullptr) GoOn(*incoming);
   }
 }
 

@@ -199,7 +199,7 @@ class ReceiveEnd {
     std::vector<Holding> holdings;
     const Intake port{.profile = &Newest(), .handled = HandledTypes::All().Without(kUnhandled)};
     const Received received{.bytes = kHeaderBytes + datagram.payload.size()};
-    std::optional<Rule> refused = Admit(received, datagram.header, port).refused;
+    std::optional<Rule> refused = Admit(received, &datagram.header, port).refused;
     if (datagram.header.mmap) {
       std::vector<Reference> references;
       ASSERT_TRUE(DecodeReferences(datagram.payload, false, MachineByteOrder(), references));

@@ -89,8 +89,9 @@ TEST(ControlProp, AnyNumberOfDescriptorsBeyondTheProfilesIsRefusedWhole) {
   for (const Profile& profile : Profiles()) {
     for (uint32_t fds = 0; fds <= kKernelFdsMax; ++fds) {
       const Received received = {26, fds > 0 ? 1U : 0U, fds, false, false, 0};
+      const Header header;
       const Admission admission =
-          Admit(received, Header{}, Intake{&profile, 16384, HandledTypes::All()});
+          Admit(received, &header, Intake{&profile, 16384, HandledTypes::All()});
       ASSERT_EQ(admission.refused.has_value(), fds > profile.fds_max);
       ASSERT_EQ(admission.fds, fds > profile.fds_max ? Fate::kClose : Fate::kAdopt);
     }

@@ -56,7 +56,7 @@ void CoreReceiver::Receive(const Wire& wire, Outcome& outcome) {
   const Received received = {
       wire.bytes.size(), wire.rights_messages,   static_cast<uint32_t>(wire.fds.size()),
       wire.truncated,    wire.control_truncated, wire.credentials_pid};
-  Admission admission = Admit(received, header, receiver_);
+  Admission admission = Admit(received, header ? &*header : nullptr, receiver_);
   if (!header) {
     Require(admission.refused.has_value() && admission.fds == Fate::kClose);
     outcome.refused = Id(*admission.refused);

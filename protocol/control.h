@@ -85,13 +85,12 @@ constexpr int32_t SenderOf(const Received& received, const Header& header) {
 }
 
 // The first check of section 5 that fails, in their order, up to the shared memory
-// references; `header` as decoded, absent exactly where fewer than 16 bytes came.
-inline std::optional<Rule> FirstFailure(const Received& received,
-                                        const std::optional<Header>& header,
+// references; `header` as decoded, null exactly where fewer than 16 bytes came.
+inline std::optional<Rule> FirstFailure(const Received& received, const Header* header,
                                         const Intake& receiver) {
   if (received.rights_messages > 1 || received.fds > receiver.profile->fds_max) return Rule::kFds2;
   if (received.control_truncated) return Rule::kRcv1;  // FDS-7
-  if (received.bytes < kHeaderBytes || !header) return Rule::kHdr1;
+  if (received.bytes < kHeaderBytes || header == nullptr) return Rule::kHdr1;
   if (received.truncated || received.bytes > DatagramBytesMax(receiver.max_size)) {
     return Rule::kRcv1;
   }
@@ -106,12 +105,11 @@ inline std::optional<Rule> FirstFailure(const Received& received,
 bool PidMayDiffer(const Profile& profile, uint8_t number);
 
 // Inline, as FirstFailure is: every datagram passes here.
-inline Admission Admit(const Received& received, const std::optional<Header>& header,
-                       const Intake& receiver) {
+inline Admission Admit(const Received& received, const Header* header, const Intake& receiver) {
   Admission admission;
   admission.refused = FirstFailure(received, header, receiver);
   admission.fds = admission.refused ? Fate::kClose : Fate::kAdopt;
-  if (header) {
+  if (header != nullptr) {
     admission.sender = SenderOf(received, *header);
     admission.pid_differs =
         admission.sender != header->pid && !PidMayDiffer(*receiver.profile, header->type);

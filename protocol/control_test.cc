@@ -21,7 +21,7 @@ class Control : public testing::Test {
   }
   Admission Do() const {
     const bool has_header = received_.bytes >= kHeaderBytes;
-    return Admit(received_, has_header ? std::optional(header_) : std::nullopt, receiver_);
+    return Admit(received_, has_header ? &header_ : nullptr, receiver_);
   }
   void Profile(const std::string& name) { receiver_.profile = ResolveProfile(name)->profile; }
   void Fds(uint32_t fds) {

@@ -63,14 +63,22 @@ struct DecodedHeader {
   bool flags_clean = true;
 };
 
+namespace header_internal {
+
+inline bool FlagsAreClean(const uint8_t* bytes) {
+  uint32_t flags = 0;
+  std::memcpy(&flags, bytes + 11, sizeof flags);
+  return (flags & 0xfefefefe) == 0;  // each 0 or 1
+}
+
+}  // namespace header_internal
+
 inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
                                                  ByteOrder order = MachineByteOrder()) {
   if (bytes.size() < kHeaderBytes) return std::nullopt;  // HDR-1
   const uint8_t* b = bytes.data();
   DecodedHeader decoded;
-  uint32_t flags = 0;
-  std::memcpy(&flags, b + 11, sizeof flags);
-  if (order == MachineByteOrder() && (flags & 0xfefefefe) == 0) {  // each flag 0 or 1
+  if (order == MachineByteOrder() && header_internal::FlagsAreClean(b)) {
     std::array<uint8_t, kHeaderBytes> copy;
     std::copy_n(b, kHeaderBytes, copy.begin());
     decoded.header = std::bit_cast<Header>(copy);
@@ -87,6 +95,17 @@ inline std::optional<DecodedHeader> DecodeHeader(std::span<const uint8_t> bytes,
   decoded.header.byte15 = b[15];
   decoded.flags_clean = (b[11] | b[12] | b[13] | b[14]) <= 1;  // HDR-3
   return decoded;
+}
+
+// The same to where it stays: false, and the header as it was, for fewer than 16 bytes.
+inline bool DecodeHeaderTo(std::span<const uint8_t> bytes, Header& header) {
+  if (bytes.size() < kHeaderBytes) return false;
+  if (header_internal::FlagsAreClean(bytes.data())) [[likely]] {
+    std::memcpy(&header, bytes.data(), kHeaderBytes);
+  } else {
+    header = DecodeHeader(bytes)->header;
+  }
+  return true;
 }
 
 // Byte 15 is written as the header says: 0 wherever it is padding (HDR-5).

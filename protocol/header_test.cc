@@ -16,6 +16,25 @@ TEST(Header, HDR_1_NeedsSixteenBytes) {
   }
 }
 
+// Both decoders are one, for each length and each value of each byte behind the numbers.
+TEST(Header, DecodesToItsPlaceAsElsewhere) {
+  std::vector<uint8_t> bytes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 0, 1, 0, 15, 16};
+  for (size_t size = 0; size <= bytes.size(); ++size) {
+    Header header{.stream = 77};
+    const auto decoded = DecodeHeader(std::span(bytes).first(size));
+    EXPECT_EQ(DecodeHeaderTo(std::span(bytes).first(size), header), decoded.has_value());
+    EXPECT_EQ(header, decoded ? decoded->header : Header{.stream = 77}) << size;
+  }
+  for (size_t offset = 11; offset < 16; ++offset) {
+    for (int value = 0; value < 256; ++value) {
+      bytes[offset] = static_cast<uint8_t>(value);
+      Header header;
+      ASSERT_TRUE(DecodeHeaderTo(bytes, header));
+      EXPECT_EQ(header, DecodeHeader(bytes)->header) << offset << " " << value;
+    }
+  }
+}
+
 TEST(Header, HDR_2_IsInTheByteOrderOfTheMachineUnlessSaid) {
   Header header;
   header.stream = 1;

@@ -23,6 +23,10 @@ size_t BytesOf(const Counts& counts) {
 
 }  // namespace
 
+bool HeldMessages::IsHeld(int32_t sender, uint32_t stream) const {
+  return streams_.contains(KeyOf(sender, stream));
+}
+
 std::optional<Rule> HeldMessages::Hold(const HeldMessage& message,
                                        std::span<const uint32_t> unknown, Budget& budget,
                                        uint32_t& slot, std::vector<uint32_t>& ask) {

@@ -23,6 +23,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "protocol/budget.h"
 #include "protocol/rule.h"
@@ -41,7 +42,7 @@ class HeldMessages {
  public:
   // Something of that stream is held: what comes now waits behind it.
   bool MustFollow(int32_t sender, uint32_t stream) const {
-    return !streams_.empty() && streams_.contains(KeyOf(sender, stream));
+    return !streams_.empty() && IsHeld(sender, stream);
   }
   // precondition: `unknown` is not empty, or the message must follow
   std::optional<Rule> Hold(const HeldMessage& message, std::span<const uint32_t> unknown,
@@ -70,6 +71,7 @@ class HeldMessages {
   static uint64_t KeyOf(int32_t sender, uint32_t number) {
     return uint64_t{static_cast<uint32_t>(sender)} << 32 | number;
   }
+  ABSL_ATTRIBUTE_NOINLINE bool IsHeld(int32_t sender, uint32_t stream) const;
   void Leave(const Entry& entry, Budget& budget, std::vector<uint32_t>& slots);
   void GoOn(int32_t sender, Budget& budget, std::vector<uint32_t>& resumed);
 

@@ -200,8 +200,7 @@ constexpr bool IsMessage(const Header& header) { return !header.nf && !header.mf
 // What the sender of one broke, if anything: Step's answer without the action.
 inline std::optional<Rule> BrokenByMessage(const Reassembly& state, int32_t sender,
                                            uint32_t stream) {
-  if (state.table_.empty()) return std::nullopt;
-  if (state.table_.Find(state.KeyOf(sender, stream)) == nullptr) return std::nullopt;
+  if (state.table_.empty() || state.Find(sender, stream) == nullptr) return std::nullopt;
   return Rule::kFrg6;
 }
 

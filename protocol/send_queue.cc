@@ -408,8 +408,8 @@ std::string ToString(const SendQueue& queue) {
   std::string text;
   for (const uint32_t slot : queue.QueueOrder()) {
     const SendQueue::Message& message = queue.slots_[slot];
-    absl::StrAppend(&text, "message ", message.id, " stream ", message.header.stream,
-                    " type ", static_cast<int>(message.header.type), message.begun ? " begun" : "", " share ",
+    absl::StrAppend(&text, "message ", message.id, " stream ", message.header.stream, " type ",
+                    static_cast<int>(message.header.type), message.begun ? " begun" : "", " share ",
                     message.share, " fds ", static_cast<int>(message.fd_count),
                     message.owns_fds ? " owned" : "", message.header.last ? " last" : "", " reply ",
                     message.header.reply_port, " writer ", message.writer, ":");

@@ -181,8 +181,9 @@ class SendQueue {
   }
   // The same for a caller that has taken the survey with this queue's chunk_bytes.
   // Inline, as all is that each message passes: what it is given is stored where it stays.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE WriteResult WriteSurveyed(const WriteRequest& request, const ChainSurvey& survey,
-                            SendActions& actions);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE WriteResult WriteSurveyed(const WriteRequest& request,
+                                                         const ChainSurvey& survey,
+                                                         SendActions& actions);
   // Takes back the message written last, which has not begun. Nothing completes.
   void WithdrawLast();
 
