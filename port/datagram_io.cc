@@ -51,28 +51,25 @@ Answer ClassifyReceive(int error) {
 
 SendBatch::SendBatch() : vectors_(kVectorsMax), list_(kListBytesMax) {}
 
-iovec SendBatch::References(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
-                            uint32_t chunk_bytes) {
-  uint8_t* const begin = &list_[list_used_];
-  uint8_t* end = begin;
+uint8_t* SendBatch::PutReferences(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                                  uint32_t chunk_bytes, uint8_t* to) {
   if (datagram.tracking) {
-    std::memcpy(end, &datagram.tracking->mmap_id, 4);
-    std::memcpy(end + 4, &datagram.tracking->tracking_id, 4);
-    end += kTrackingBytes;
+    std::memcpy(to, &datagram.tracking->mmap_id, 4);
+    std::memcpy(to + 4, &datagram.tracking->tracking_id, 4);
+    to += kTrackingBytes;
   }
   for (const ByteRun& run : runs) {
     const auto bytes = EncodeReference(ReferenceOf(run, chunk_bytes));
-    std::memcpy(end, bytes.data(), bytes.size());
-    end += bytes.size();
+    std::memcpy(to, bytes.data(), bytes.size());
+    to += bytes.size();
   }
-  list_used_ += static_cast<size_t>(end - begin);
-  return {begin, static_cast<size_t>(end - begin)};
+  return to;
 }
 
 // All descriptors in one control message (FDS-2); its padding is sent too (HDR-9).
-void SendBatch::AddControl(std::span<const int> fds) {
-  msghdr& message = messages_[count_ - 1].msg_hdr;
-  Control& control = controls_[count_ - 1];
+void SendBatch::PutControl(size_t at, std::span<const int> fds) {
+  msghdr& message = messages_[at].msg_hdr;
+  Control& control = controls_[at];
   control.bytes.fill(0);
   message.msg_control = control.bytes.data();
   message.msg_controllen = CMSG_SPACE(fds.size_bytes());

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/inlined_vector.h"
 #include "port/buffer_pool.h"
 #include "port/kernel.h"
@@ -58,14 +59,33 @@ class SendBatch {
   // What the plan says; `fds` gives a slot's descriptor. Its runs are not copied.
   template <typename Fds>
   void Load(const SendPlan& plan, uint32_t chunk_bytes, const Fds& fds) {
-    Clear();
+    size_t at = 0;
+    iovec* vector = vectors_.data();
+    uint8_t* list = list_.data();
     for (const PlannedDatagram& datagram : plan.datagrams()) {
-      Add(datagram, plan.RunsOf(datagram), chunk_bytes);
-      if (datagram.fd_count == 0) continue;
-      std::array<int, 2> passed = {-1, -1};
-      for (size_t i = 0; i < datagram.fd_count; ++i) passed[i] = fds(datagram.fds[i]);
-      AddControl({passed.data(), datagram.fd_count});
+      headers_[at] = EncodeHeader(datagram.header);
+      bytes_[at] = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
+      iovec* const begin = vector;
+      *vector++ = {headers_[at].data(), kHeaderBytes};
+      if (datagram.mode == Mode::kShared) [[unlikely]] {
+        *vector++ = {list, datagram.payload_bytes};
+        list = PutReferences(datagram, plan.RunsOf(datagram), chunk_bytes, list);
+      } else {
+        for (const ByteRun& run : plan.RunsOf(datagram)) {
+          // NOLINTNEXTLINE(performance-no-int-to-ptr): the core compares addresses as numbers
+          *vector++ = {reinterpret_cast<void*>(run.place), run.bytes};
+        }
+      }
+      msghdr& message = messages_[at].msg_hdr;
+      message.msg_iov = begin;
+      message.msg_iovlen = static_cast<size_t>(vector - begin);
+      message.msg_control = nullptr;
+      message.msg_controllen = 0;
+      if (datagram.fd_count != 0) [[unlikely]]
+        PutDescriptors(at, datagram, fds);
+      ++at;
     }
+    count_ = at;
   }
   SendResult Send(Kernel& kernel, int socket);
 
@@ -75,32 +95,17 @@ class SendBatch {
       kPlanDatagramsMax * (kTrackingBytes + kSharedRunsMax * kReferenceBytes);
   static constexpr size_t kControlBytes = CMSG_SPACE(2 * sizeof(int));
 
-  void Clear() { count_ = vectors_used_ = list_used_ = 0; }
-  void Add(const PlannedDatagram& datagram, std::span<const ByteRun> runs, uint32_t chunk_bytes) {
-    const size_t at = count_++;
-    headers_[at] = EncodeHeader(datagram.header);
-    bytes_[at] = static_cast<uint32_t>(kHeaderBytes) + datagram.payload_bytes;
-    iovec* const begin = &vectors_[vectors_used_];
-    iovec* end = begin;
-    *end++ = {headers_[at].data(), kHeaderBytes};
-    if (datagram.mode == Mode::kShared) {
-      *end++ = References(datagram, runs, chunk_bytes);
-    } else {
-      for (const ByteRun& run : runs) {
-        // NOLINTNEXTLINE(performance-no-int-to-ptr): the core compares addresses as numbers
-        *end++ = {reinterpret_cast<void*>(run.place), run.bytes};
-      }
-    }
-    msghdr& message = messages_[at].msg_hdr;
-    message.msg_iov = begin;
-    message.msg_iovlen = static_cast<size_t>(end - begin);
-    message.msg_control = nullptr;
-    message.msg_controllen = 0;
-    vectors_used_ += message.msg_iovlen;
+  // Puts the payload of a shared datagram to `to`; returns its end.
+  static uint8_t* PutReferences(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
+                                uint32_t chunk_bytes, uint8_t* to);
+  template <typename Fds>
+  ABSL_ATTRIBUTE_NOINLINE void PutDescriptors(size_t at, const PlannedDatagram& datagram,
+                                              const Fds& fds) {
+    std::array<int, 2> passed = {-1, -1};
+    for (size_t i = 0; i < datagram.fd_count; ++i) passed[i] = fds(datagram.fds[i]);
+    PutControl(at, {passed.data(), datagram.fd_count});
   }
-  iovec References(const PlannedDatagram& datagram, std::span<const ByteRun> runs,
-                   uint32_t chunk_bytes);
-  void AddControl(std::span<const int> fds);  // of the datagram added last
+  void PutControl(size_t at, std::span<const int> fds);
 
   std::array<mmsghdr, kPlanDatagramsMax> messages_ = {};
   std::array<uint32_t, kPlanDatagramsMax> bytes_ = {};
@@ -112,8 +117,6 @@ class SendBatch {
   std::vector<iovec> vectors_;
   std::vector<uint8_t> list_;
   size_t count_ = 0;
-  size_t vectors_used_ = 0;
-  size_t list_used_ = 0;
 };
 
 using Fds = absl::InlinedVector<OwnedFd, 2>;

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "port/owned_fd.h"
@@ -164,7 +165,7 @@ class Sender {
   WriteResult PutDescriptors(const Outgoing& message, WriteRequest& request);
   WriteAnswer SettleBorrowed(const WriteRequest& request);
   WriteAnswer Withdraw(const WriteRequest& request);
-  bool SegmentsKnown(std::span<const Buffer> chain) const;
+  ABSL_ATTRIBUTE_NOINLINE bool SegmentsKnown(std::span<const Buffer> chain) const;
   void HandOver(const SendPlan& plan, size_t from, bool over);
   void Perform();
   bool Duplicate(Descriptor& descriptor);

@@ -104,6 +104,23 @@ bool SendQueue::StreamBusy(uint32_t stream, size_t begun_ended) const {
   return true;
 }
 
+// What Compose would make of a whole message, without the walk.
+inline void SendQueue::PlanWhole(const Message& message, uint32_t slot, ByteRun& run,
+                                 PlannedDatagram& datagram) {
+  const Buffer& buffer = message.chain.first();
+  datagram.header = message.header;
+  datagram.header.last |= buffer.last;  // IOV-6
+  datagram.payload_bytes = datagram.chain_bytes = buffer.bytes;
+  datagram.mode = Mode::kPlain;
+  datagram.fd_count = message.fd_count;
+  datagram.run_count = buffer.bytes != 0 ? 1 : 0;
+  datagram.fds = message.fds;
+  datagram.tracking.reset();
+  datagram.slot = slot;
+  datagram.next = {static_cast<uint32_t>(message.chain.size()), 0};
+  run = {buffer.address, buffer.bytes};
+}
+
 void SendQueue::Plan(SendPlan& plan) const {
   plan.count_ = 0;
   plan.run_count_ = 0;
@@ -113,7 +130,10 @@ void SendQueue::Plan(SendPlan& plan) const {
     if (plan.count_ == kPlanDatagramsMax) return;
     const Message& message = slots_[*slot];
     if (message.whole) {
-      PlanWhole(message, *slot, plan);
+      PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
+      PlanWhole(message, *slot, plan.runs_[plan.run_count_], datagram);
+      datagram.first_run = static_cast<uint32_t>(plan.run_count_);
+      plan.run_count_ += datagram.run_count;
       ++ahead.unbegun;
       continue;
     }
@@ -121,26 +141,6 @@ void SendQueue::Plan(SendPlan& plan) const {
     ahead.begun += message.begun ? 1 : 0;
     ahead.unbegun += message.begun ? 0 : 1;
   }
-}
-
-// What Compose would make of it, without the walk.
-inline void SendQueue::PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const {
-  PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
-  const Buffer& buffer = message.chain.first();
-  datagram.header = message.header;
-  datagram.header.last |= buffer.last;  // IOV-6
-  datagram.payload_bytes = buffer.bytes;
-  datagram.mode = Mode::kPlain;
-  datagram.fd_count = message.fd_count;
-  datagram.run_count = buffer.bytes != 0 ? 1 : 0;
-  datagram.fds = message.fds;
-  datagram.tracking.reset();
-  datagram.first_run = static_cast<uint32_t>(plan.run_count_);
-  datagram.slot = slot;
-  datagram.chain_bytes = buffer.bytes;
-  datagram.next = {static_cast<uint32_t>(message.chain.size()), 0};
-  plan.runs_[plan.run_count_] = {buffer.address, buffer.bytes};
-  plan.run_count_ += datagram.run_count;
 }
 
 // False: the plan ends here, for want of room or at the message's rotation.

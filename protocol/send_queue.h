@@ -258,7 +258,8 @@ class SendQueue {
   void FreeFragmented(uint32_t slot);
   std::optional<uint32_t> Next(Ahead ahead) const;
   bool StreamBusy(uint32_t stream, size_t begun_ended) const;
-  void PlanWhole(const Message& message, uint32_t slot, SendPlan& plan) const;
+  static void PlanWhole(const Message& message, uint32_t slot, ByteRun& run,
+                        PlannedDatagram& datagram);
   ABSL_ATTRIBUTE_NOINLINE bool PlanFragments(const Message& message, uint32_t slot,
                                              SendPlan& plan) const;
   Composed ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
@@ -267,10 +268,11 @@ class SendQueue {
                                                                     ChainCursor from,
                                                                     PlannedDatagram& datagram,
                                                                     std::span<ByteRun> runs) const;
-  void CommitOne(const PlannedDatagram& datagram, SendActions& actions);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void CommitOne(const PlannedDatagram& datagram,
+                                              SendActions& actions);
   ABSL_ATTRIBUTE_NOINLINE void CommitFragment(const PlannedDatagram& datagram, Message& message,
                                               SendActions& actions);
-  void LeaveUnbegun(Message& message, SendActions& actions);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void LeaveUnbegun(Message& message, SendActions& actions);
   static SendAction Completion(const Message& message, const Buffer& buffer, bool ok);
   static void CompleteTo(const Message& message, uint32_t buffer_index, bool ok,
                          SendActions& actions);
