@@ -156,31 +156,31 @@ Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigne
 
 namespace {
 
-void TakeDescriptors(const cmsghdr* control, Received& received, Fds& fds) {
+void TakeDescriptors(const cmsghdr* control, Fds& fds) {
   const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  ++received.rights_messages;
   for (size_t i = 0; i < count; ++i) {
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
     fds.emplace_back(fd);
   }
-  received.fds += static_cast<uint32_t>(count);
 }
 
 }  // namespace
 
-Received ReceiveBatch::TakeControl(msghdr& message, Received received, Fds& fds) {
-  for (const cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
-       control = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(control))) {
+ReceiveBatch::Passed ReceiveBatch::TakeControl(msghdr& message, Fds& fds) {
+  Passed passed;
+  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
+       control = CMSG_NXTHDR(&message, control)) {
     if (IsCredentials(*control)) {
       ucred credentials = {};
       std::memcpy(&credentials, CMSG_DATA(control), sizeof credentials);
-      received.credentials_pid = credentials.pid;
+      passed.credentials_pid = credentials.pid;
     } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
-      TakeDescriptors(control, received, fds);
+      ++passed.rights_messages;
+      TakeDescriptors(control, fds);
     }
   }
-  return received;
+  return passed;
 }
 
 bool ReceiveBatch::IsZero(unsigned index) const {

@@ -145,7 +145,11 @@ class ReceiveBatch {
                       .truncated = (message.msg_flags & MSG_TRUNC) != 0,
                       .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
     if (message.msg_controllen == 0 || TakeCredentials(index, received)) return received;
-    return TakeControl(messages_[index].msg_hdr, received, fds);
+    const Passed passed = TakeControl(messages_[index].msg_hdr, fds);
+    received.rights_messages = passed.rights_messages;
+    received.fds = static_cast<uint32_t>(fds.size());
+    received.credentials_pid = passed.credentials_pid;
+    return received;
   }
   std::span<const uint8_t> BytesOf(unsigned index) const {
     const size_t bytes = std::min<size_t>(messages_[index].msg_len, vectors_[index].iov_len);
@@ -192,7 +196,12 @@ class ReceiveBatch {
     received.credentials_pid = credentials.pid;
     return true;
   }
-  static Received TakeControl(msghdr& message, Received received, Fds& fds);
+  struct Passed {
+    int32_t credentials_pid = 0;
+    uint32_t rights_messages = 0;
+  };
+  // Any control data: all of it is walked, and every descriptor collected (FDS-2).
+  static Passed TakeControl(msghdr& message, Fds& fds);
 
   std::array<mmsghdr, kDatagramsMax> messages_ = {};
   std::array<iovec, kDatagramsMax> vectors_ = {};

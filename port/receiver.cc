@@ -169,22 +169,30 @@ bool Receiver::IsEnd(unsigned index, unsigned count, size_t fds) {
 
 // The commonest by far: the buffer is lent to the handler, and goes back to its place.
 inline void Receiver::DeliverAlone(Incoming& incoming) {
-  Workspace& workspace = workspace_;
+  Workspace& workspace = workspace_;  // the handler may destroy this receiver
   Message& message = incoming;
+  Payload& payload = message.payload;
   const Block* lent = nullptr;
   if (HasReferences(message.header)) {
-    LendHoldings(message.payload);
+    payload.clear();
+    LendHoldings(payload);
   } else if (incoming.payload_bytes != 0) {
-    lent = message.payload.emplace_back(TakePart(incoming)).block();
+    if (payload.empty()) payload.emplace_back();  // it serves the whole batch
+    payload.front() = TakePart(incoming);
+    lent = payload.front().block();
+  } else {
+    payload.clear();
   }
   Deliver(message);
-  message.fds.clear();
-  if (message.payload.empty()) return;
+  if (!message.fds.empty()) message.fds.clear();
   // Unless the handler has it.
-  if (incoming.in_batch && lent != nullptr && message.payload.front().block() == lent) {
-    workspace.receive_batch.GiveBack(incoming.index, message.payload.front().Release());
+  if (payload.size() == 1 && payload.front().block() == lent && incoming.in_batch) {
+    if (lent != nullptr) {
+      workspace.receive_batch.GiveBack(incoming.index, payload.front().Release());
+    }
+    return;
   }
-  message.payload.clear();
+  payload.clear();
 }
 
 // What passed the checks so far, of the batch or held before.
@@ -244,9 +252,9 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     next = After(turn, answer);
     return;
   }
-  Incoming incoming;  // for one after the other: each leaves it without descriptors and payload
+  Incoming incoming;  // for one after the other: each leaves it without descriptors and buffers
   for (unsigned index = 0; index < count; ++index) {
-    assert(incoming.fds.empty() && incoming.payload.empty());
+    assert(incoming.fds.empty() && incoming.bytes() == 0);
     incoming.index = index;
     const Received received = batch.Take(index, incoming.fds);
     if (received.bytes == 0 && IsEnd(index, count, incoming.fds.size())) {

@@ -258,26 +258,32 @@ void Sender::ReleaseMemory() {
 
 void Sender::Perform() {
   for (const SendAction& action : actions_) {
-    switch (action.kind) {
-      case SendAction::Kind::kComplete:
-        completions_.push_back(
-            {action.message_id, action.buffer_id, action.writer, action.has_buffer, action.ok});
-        break;
-      case SendAction::Kind::kCloseFd:
-        CloseSlot(action.fd);
-        break;
-      case SendAction::Kind::kDuplicateFd:
-        if (!Duplicate(descriptors_[action.fd])) duplicate_failed_ = true;
-        break;
-      case SendAction::Kind::kRetryLater:
-        retry_ms_ = action.delay_ms;
-        break;
-      case SendAction::Kind::kArm:  // wants_writable() tells
-      case SendAction::Kind::kDisarm:
-        break;
+    if (action.kind == SendAction::Kind::kComplete) [[likely]] {
+      completions_.push_back(
+          {action.message_id, action.buffer_id, action.writer, action.has_buffer, action.ok});
+    } else {
+      PerformRare(action);
     }
   }
   actions_.clear();
+}
+
+void Sender::PerformRare(const SendAction& action) {
+  switch (action.kind) {
+    case SendAction::Kind::kCloseFd:
+      CloseSlot(action.fd);
+      break;
+    case SendAction::Kind::kDuplicateFd:
+      if (!Duplicate(descriptors_[action.fd])) duplicate_failed_ = true;
+      break;
+    case SendAction::Kind::kRetryLater:
+      retry_ms_ = action.delay_ms;
+      break;
+    case SendAction::Kind::kComplete:  // Perform does
+    case SendAction::Kind::kArm:       // wants_writable() tells
+    case SendAction::Kind::kDisarm:
+      break;
+  }
 }
 
 bool Sender::Duplicate(Descriptor& descriptor) {

@@ -168,6 +168,7 @@ class Sender {
   ABSL_ATTRIBUTE_NOINLINE bool SegmentsKnown(std::span<const Buffer> chain) const;
   void HandOver(const SendPlan& plan, size_t from, bool over);
   void Perform();
+  ABSL_ATTRIBUTE_NOINLINE void PerformRare(const SendAction& action);
   bool Duplicate(Descriptor& descriptor);
   FdSlot TakeSlot(Descriptor descriptor);
   void FreeSlot(FdSlot slot);

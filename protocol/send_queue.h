@@ -81,7 +81,8 @@ struct WriteRequest {
   bool batch = false;      // wait for the writer's next flush
   bool close_fds = false;  // CLOSE_FD: the queue owns the descriptors
   uint8_t fd_count = 0;
-  std::array<FdSlot, 2> fds = {};
+  // Aligned, so that no field is loaded across two stores of the caller's.
+  alignas(8) std::array<FdSlot, 2> fds = {};
   uint32_t writer = 0;                    // whose completions (CMP-6)
   uint64_t message_id = 0;                // comes back in every completion
   std::optional<Tracking> tracking = {};  // only profiles to 1.18, only shared mode
@@ -147,7 +148,7 @@ struct alignas(64) PlannedDatagram {
   uint32_t first_run = 0;
   uint32_t slot = 0;
   uint32_t chain_bytes = 0;  // of the chain, in whatever mode
-  ChainCursor next = {};
+  ChainCursor next = {};     // but for a whole message
 };
 static_assert(sizeof(PlannedDatagram) == 64);
 
