@@ -113,7 +113,7 @@ inline void SendQueue::PlanWhole(const Message& message, uint32_t slot, ByteRun&
   datagram.payload_bytes = datagram.chain_bytes = buffer.bytes;
   datagram.mode = Mode::kPlain;
   datagram.fd_count = message.fd_count;
-  if (message.fd_count != 0) datagram.fds = message.fds;
+  datagram.fds = message.fds;
   datagram.run_count = buffer.bytes != 0 ? 1 : 0;
   datagram.tracking.reset();
   datagram.slot = slot;
