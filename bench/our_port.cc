@@ -10,11 +10,11 @@ SocketPair NewPair() {
   return *std::move(pair);
 }
 
-Cost RawFlood(size_t payload_bytes, uint64_t count, unsigned batch) {
+Cost RawFlood(size_t payload_bytes, uint64_t count, unsigned batch, size_t memory_bytes) {
   const SocketPair pair = NewPair();
-  return RunPair(
-      [&] { RawSender(pair.send_end.get(), payload_bytes, batch).Send(count); },
-      [&] { return RawReceiver(pair.receive_end.get(), kMaxSize + 16, batch).Receive(count); });
+  RawSender sender(pair.send_end.get(), payload_bytes, batch, memory_bytes);
+  RawReceiver receiver(pair.receive_end.get(), kMaxSize + 16, batch, memory_bytes / kMaxSize);
+  return RunPair([&] { sender.Send(count); }, [&] { return receiver.Receive(count); });
 }
 
 }  // namespace portproof::bench

@@ -102,8 +102,10 @@ struct OurReceiver {
   uint64_t bytes = 0;
 };
 
-// `count` datagrams by sendmsg and recvmsg, or so many a call by their batch forms.
-Cost RawFlood(size_t payload_bytes, uint64_t count, unsigned batch);
+// `count` datagrams by sendmsg and recvmsg, or so many a call by their batch forms. With
+// `memory_bytes` sender and receiver walk through so much memory, else they use the same
+// few buffers again.
+Cost RawFlood(size_t payload_bytes, uint64_t count, unsigned batch, size_t memory_bytes = 0);
 
 }  // namespace portproof::bench
 

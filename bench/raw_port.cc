@@ -13,12 +13,27 @@ void WaitFor(int fd, short events) {
   ::poll(&polled, 1, -1);
 }
 
-RawSender::RawSender(int fd, size_t payload_bytes, unsigned batch)
-    : fd_(fd), batch_(batch), payload_(payload_bytes, 'x') {
-  vectors_ = {{{header_.data(), header_.size()}, {payload_.data(), payload_.size()}}};
-  for (mmsghdr& message : messages_) {
-    message.msg_hdr.msg_iov = vectors_.data();
-    message.msg_hdr.msg_iovlen = payload_bytes == 0 ? 1 : 2;
+RawSender::RawSender(int fd, size_t payload_bytes, unsigned batch, size_t source_bytes)
+    : fd_(fd),
+      batch_(batch),
+      payload_bytes_(payload_bytes),
+      source_(std::max(source_bytes, payload_bytes), 'x') {
+  for (unsigned i = 0; i < kBatchMax; ++i) {
+    vectors_[i][0] = {header_.data(), header_.size()};
+    vectors_[i][1] = {source_.data(), payload_bytes};
+    messages_[i].msg_hdr.msg_iov = vectors_[i].data();
+    messages_[i].msg_hdr.msg_iovlen = payload_bytes == 0 ? 1 : 2;
+  }
+  Advance(0);
+}
+
+// What was sent is over: the next ones take the source's next bytes.
+void RawSender::Advance(unsigned count) {
+  if (source_.size() == payload_bytes_) return;
+  const size_t pieces = source_.size() / payload_bytes_;
+  next_ = (next_ + count) % pieces;
+  for (unsigned i = 0; i < batch_; ++i) {
+    vectors_[i][1].iov_base = &source_[(next_ + i) % pieces * payload_bytes_];
   }
 }
 
@@ -33,6 +48,7 @@ void RawSender::Send(uint64_t count) {
     const int sent = SendSome(static_cast<unsigned>(std::min<uint64_t>(batch_, count)));
     if (sent > 0) {
       count -= static_cast<uint64_t>(sent);
+      Advance(static_cast<unsigned>(sent));
     } else if (errno == EAGAIN) {
       WaitFor(fd_, POLLOUT);
     } else {
@@ -41,14 +57,27 @@ void RawSender::Send(uint64_t count) {
   }
 }
 
-RawReceiver::RawReceiver(int fd, size_t buffer_bytes, unsigned batch)
-    : fd_(fd), batch_(batch), buffers_(buffer_bytes * kBatchMax), controls_(kBatchMax) {
+RawReceiver::RawReceiver(int fd, size_t buffer_bytes, unsigned batch, size_t buffers)
+    : fd_(fd),
+      batch_(batch),
+      buffer_bytes_(buffer_bytes),
+      buffer_count_(std::max<size_t>(buffers, kBatchMax)),
+      buffers_(buffer_bytes * buffer_count_),
+      controls_(kBatchMax) {
   for (unsigned i = 0; i < kBatchMax; ++i) {
     vectors_[i] = {&buffers_[i * buffer_bytes], buffer_bytes};
     messages_[i].msg_hdr.msg_iov = &vectors_[i];
     messages_[i].msg_hdr.msg_iovlen = 1;
     messages_[i].msg_hdr.msg_control = controls_[i].bytes.data();
     messages_[i].msg_hdr.msg_controllen = sizeof controls_[i].bytes;
+  }
+}
+
+void RawReceiver::Advance(unsigned count) {
+  if (buffer_count_ == kBatchMax) return;
+  next_ = (next_ + count) % buffer_count_;
+  for (unsigned i = 0; i < batch_; ++i) {
+    vectors_[i].iov_base = &buffers_[(next_ + i) % buffer_count_ * buffer_bytes_];
   }
 }
 
@@ -67,6 +96,7 @@ int RawReceiver::ReceiveSome() {
     messages_[static_cast<unsigned>(i)].msg_hdr.msg_controllen = sizeof controls_[0].bytes;
   }
   if (count < 0 && errno != EAGAIN) std::abort();
+  if (count > 0) Advance(static_cast<unsigned>(count));
   return count;
 }
 

@@ -19,24 +19,29 @@ void WaitFor(int fd, short events);
 
 class RawSender {
  public:
-  RawSender(int fd, size_t payload_bytes, unsigned batch);
+  // The payloads walk through `source_bytes` again and again; 0: always the same bytes.
+  RawSender(int fd, size_t payload_bytes, unsigned batch, size_t source_bytes = 0);
   // Sends so many datagrams, waiting for room where there is none.
   void Send(uint64_t count);
 
  private:
   int SendSome(unsigned count);
+  void Advance(unsigned count);
 
   int fd_;
   unsigned batch_;
+  size_t payload_bytes_;
   std::array<uint8_t, 16> header_ = {};
-  std::vector<uint8_t> payload_;
-  std::array<iovec, 2> vectors_ = {};
+  std::vector<uint8_t> source_;
+  size_t next_ = 0;  // byte of the source
+  std::array<std::array<iovec, 2>, kBatchMax> vectors_ = {};
   std::array<mmsghdr, kBatchMax> messages_ = {};
 };
 
 class RawReceiver {
  public:
-  RawReceiver(int fd, size_t buffer_bytes, unsigned batch);
+  // Into `buffers` one after the other, again and again; 0: always the first ones.
+  RawReceiver(int fd, size_t buffer_bytes, unsigned batch, size_t buffers = 0);
   // Receives so many datagrams; returns the bytes that came.
   uint64_t Receive(uint64_t count);
   // Until the socket is empty; returns how many came.
@@ -48,9 +53,13 @@ class RawReceiver {
     alignas(cmsghdr) std::array<uint8_t, CMSG_SPACE(253 * sizeof(int)) + CMSG_SPACE(12) + 64> bytes;
   };
   int ReceiveSome();
+  void Advance(unsigned count);
 
   int fd_;
   unsigned batch_;
+  size_t buffer_bytes_;
+  size_t buffer_count_;
+  size_t next_ = 0;  // buffer
   uint64_t bytes_ = 0;
   std::vector<uint8_t> buffers_;
   std::vector<Control> controls_;

@@ -57,6 +57,8 @@ void Receiver::Finish(Incoming& incoming, const Action& action) {
   Message message{action.header, incoming.sender, std::move(unfinished.payload),
                   std::move(unfinished.fds)};
   Deliver(message);
+  // In order: the buffer that was filled last, the warmest, will be the next to be used.
+  for (Part& part : message.payload) part = Part();
 }
 
 // True: the handler does not get it.
