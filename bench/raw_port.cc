@@ -30,10 +30,11 @@ RawSender::RawSender(int fd, size_t payload_bytes, unsigned batch, size_t source
 // What was sent is over: the next ones take the source's next bytes.
 void RawSender::Advance(unsigned count) {
   if (source_.size() == payload_bytes_) return;
-  const size_t pieces = source_.size() / payload_bytes_;
+  const size_t pieces = (source_.size() + payload_bytes_ - 1) / payload_bytes_;
   next_ = (next_ + count) % pieces;
   for (unsigned i = 0; i < batch_; ++i) {
-    vectors_[i][1].iov_base = &source_[(next_ + i) % pieces * payload_bytes_];
+    const size_t at = (next_ + i) % pieces * payload_bytes_;
+    vectors_[i][1] = {&source_[at], std::min(payload_bytes_, source_.size() - at)};
   }
 }
 

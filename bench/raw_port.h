@@ -19,7 +19,8 @@ void WaitFor(int fd, short events);
 
 class RawSender {
  public:
-  // The payloads walk through `source_bytes` again and again; 0: always the same bytes.
+  // The payloads walk through `source_bytes` again and again, the last piece of it as short
+  // as it is; 0: always the same bytes.
   RawSender(int fd, size_t payload_bytes, unsigned batch, size_t source_bytes = 0);
   // Sends so many datagrams, waiting for room where there is none.
   void Send(uint64_t count);
