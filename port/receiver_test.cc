@@ -23,15 +23,8 @@ using testing::FaultKernel;
 using testing::LocalPort;
 using testing::Newest;
 using testing::ProfileOf;
+using testing::SendRaw;
 using testing::TypeNumber;
-
-void SendRaw(const LocalPort& port, const Header& header, const std::string& payload) {
-  const auto encoded = EncodeHeader(header);
-  std::string bytes(encoded.begin(), encoded.end());
-  bytes += payload;
-  EXPECT_EQ(::send(port.sender->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT),
-            static_cast<ssize_t>(bytes.size()));
-}
 
 std::string PidText(int32_t pid) { return {reinterpret_cast<const char*>(&pid), sizeof pid}; }
 
