@@ -175,5 +175,20 @@ TEST_F(HeldMessagesTest, WhatIsHeldAndGoesFreesItsChunks) {
   EXPECT_EQ(segment->FreeCount(), 640U);
 }
 
+// SHM-10: announcements are of stream 0, and so may be what waits for one.
+TEST_F(HeldMessagesTest, AnAnnouncementIsNeverHeld) {
+  LocalPort port;
+  const auto segment = NewSegment(3);
+  SendHeld(port, *segment, SharedOf(port, 0));
+  EXPECT_EQ(port.Write("behind", 0), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 2U);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 0U);
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[1].text, "behind");
+}
+
 }  // namespace
 }  // namespace portproof

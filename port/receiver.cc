@@ -240,7 +240,8 @@ void Receiver::OnAdmitted(Incoming& incoming) {
       refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
                                                      workspace_.holdings);
     }
-  } else if (held_.MustFollow(incoming.sender, header.stream) && !incoming.resumed) {
+  } else if (held_.MustFollow(incoming.sender, header.stream) && !incoming.resumed &&
+             !IsAnnouncement(header)) {
     workspace_.references.clear();
     if (Hold(incoming)) return;
   }

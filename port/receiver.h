@@ -130,6 +130,10 @@ class Receiver {
   bool HasReferences(const Header& header) const {
     return header.mmap && header.type != read_queue_type_;  // SHM-1
   }
+  // Never held: what is may wait for it (SHM-10).
+  bool IsAnnouncement(const Header& header) const {
+    return header.type == mmap_type_ && IsMessage(header);
+  }
   bool DecodeList(const Header& header, std::span<const uint8_t> payload);
   void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
   void ReleaseHoldings();

@@ -82,7 +82,7 @@ WriteAnswer LocalPort::Write(std::string_view text, uint32_t stream, std::span<c
   return sender->Write({.type = data_type, .stream = stream, .fds = fds, .chain = {&buffer, 1}});
 }
 
-void SendRaw(const LocalPort& port, const Header& header, const std::string& payload,
+void SendRaw(int socket, const Header& header, const std::string& payload,
              const std::vector<int>& fds) {
   auto bytes = EncodeHeader(header);
   std::array<iovec, 2> vectors = {
@@ -100,7 +100,7 @@ void SendRaw(const LocalPort& port, const Header& header, const std::string& pay
     rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
     std::copy_n(fds.data(), fds.size(), reinterpret_cast<int*>(CMSG_DATA(rights)));
   }
-  EXPECT_EQ(::sendmsg(port.sender->fd(), &message, MSG_DONTWAIT),
+  EXPECT_EQ(::sendmsg(socket, &message, MSG_DONTWAIT),
             static_cast<ssize_t>(kHeaderBytes + payload.size()));
 }
 
