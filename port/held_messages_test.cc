@@ -190,5 +190,28 @@ TEST_F(HeldMessagesTest, AnAnnouncementIsNeverHeld) {
   EXPECT_EQ(port.delivered[1].text, "behind");
 }
 
+// FRG-8: a workspace may serve ports of different MAX: memory follows bytes all the same.
+TEST_F(HeldMessagesTest, SmallDatagramsPinNoLargeBuffer) {
+  Workspace workspace;
+  auto pair = SocketPair::Create(Newest(), {.max_size = 64});
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  auto receiver =
+      Receiver::Adopt(workspace, std::move(pair->receive_end),
+                      {.profile = &Newest(), .sizes = pair->sizes}, [](Message& /*message*/) {});
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  std::string references;
+  for (uint32_t chunk = 0; chunk < 3; ++chunk) references += ReferenceText({9, chunk, 100});
+  const uint8_t type = testing::TypeNumber(Newest(), Type::kData);
+  for (uint32_t stream = 1; stream <= 20; ++stream) {
+    SendRaw(pair->send_end.get(), {.stream = stream, .type = type, .mf = true}, Pattern(48, 1));
+    SendRaw(pair->send_end.get(), {.stream = stream + 100, .type = type, .mmap = true}, references);
+    while ((*receiver)->Turn() == Next::kCallAgain) {
+    }
+  }
+  EXPECT_EQ((*receiver)->open_assemblies(), 20U);
+  EXPECT_EQ((*receiver)->held_messages(), 20U);
+  EXPECT_LE(workspace.pool.lent(), ReceiveBatch::kDatagramsMax);
+}
+
 }  // namespace
 }  // namespace portproof

@@ -16,11 +16,13 @@ constexpr uint64_t kAlternatingFactor = 3;
 
 constexpr size_t kIdleSlots = 16;
 
-ReassemblyConfig ConfigOf(const ReceiverOptions& options) {
+ReassemblyConfig ConfigOf(const ReceiverOptions& options, const BufferPool& pool) {
   ReassemblyConfig config = ConfigFor(*options.profile, options.sizes.max_size);
   config.takes_fragments = options.takes_fragments;
   config.limits = options.limits;
-  config.buffer_bytes = options.sizes.max_size;  // of payload: the header stays in front
+  // Of payload: the header stays in front. What counts is what a kept buffer occupies, and
+  // the pool may serve ports of a larger MAX (FRG-8).
+  config.buffer_bytes = pool.buffer_bytes() - kHeaderBytes;
   return config;
 }
 
@@ -72,7 +74,7 @@ Receiver::Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options
       read_queue_type_(NumberOf(*options_.profile, Type::kReadQueue)),
       remove_pid_type_(NumberOf(*options_.profile, Type::kRemovePid)),
       intake_{options_.profile, options_.sizes.max_size, options_.handled},
-      reassembly_(ConfigOf(options_)) {
+      reassembly_(ConfigOf(options_, workspace.pool)) {
   options_.segments->receivers().push_back(this);
   if (mmap_type_) attended_ = attended_.With(*mmap_type_);
   if (remove_pid_type_ && options_.obeys_remove_pid) attended_ = attended_.With(*remove_pid_type_);
@@ -145,7 +147,7 @@ Next Receiver::Turn() {
 void Receiver::ShrinkIfIdle() {
   if (reassembly_.open() != 0 || held_.count() != 0 || !resumable_.empty()) return;
   if (unfinished_.capacity() <= kIdleSlots && held_incoming_.capacity() <= kIdleSlots) return;
-  reassembly_ = Reassembly(ConfigOf(options_));
+  reassembly_ = Reassembly(ReassemblyConfig(reassembly_.config()));
   held_ = HeldMessages();
   unfinished_ = std::vector<Unfinished>();  // and its capacity
   held_incoming_ = std::vector<std::unique_ptr<Incoming>>();

@@ -69,7 +69,7 @@ bool Receiver::Hold(Incoming& incoming) {
 Part Receiver::KeepPayload(Incoming& incoming) {
   if (incoming.payload_bytes == 0) return {};
   const std::span<const uint8_t> payload = PayloadOf(incoming);
-  if (payload.size() < options_.sizes.max_size / 2) {
+  if (payload.size() < reassembly_.config().buffer_bytes / 2) {
     if (Block* const slab = NewSlab(static_cast<uint32_t>(payload.size()))) {
       std::memcpy(slab->bytes(), payload.data(), payload.size());
       return {slab, 0, static_cast<uint32_t>(payload.size())};
