@@ -76,6 +76,10 @@ void SharedSender::Run(Workspace& workspace, std::unique_lock<std::mutex>& lock,
     const SendResult result = workspace.send_batch.Send(workspace.kernel, fd_);
     lock.lock();
     more = sender_->Conclude(workspace, result);
+    if (std::exchange(attended_, false)) {  // SND-7: no other event may come
+      sender_->AcceptEvents();
+      more = sender_->CanFlush();
+    }
     if (!more) break;
   }
   flushing_ = false;
@@ -115,7 +119,9 @@ void SharedSender::Tell(std::unique_lock<std::mutex>& lock) {
 void SharedSender::Attend() {
   std::unique_lock<std::mutex> lock(mutex_);
   woken_ = true;  // the loop asks what is wanted when this returns
-  if (!flushing_) {
+  if (flushing_) {
+    attended_ = true;  // it may be what ends the wait that this flush is about to be told of
+  } else {
     sender_->AcceptEvents();
     Run(loop_, lock, kRoundsPerWrite);
   }

@@ -93,7 +93,8 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   // All below under the lock.
   std::unique_ptr<Sender> sender_;
   bool flushing_ = false;
-  bool closing_ = false;  // while another thread flushes
+  bool closing_ = false;   // while another thread flushes
+  bool attended_ = false;  // the same
   bool wake_wanted_ = false;
   bool woken_ = false;  // and not attended yet
   uint32_t next_writer_ = 1;

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -147,6 +148,31 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
+// A kernel that lets others act in the middle of a send.
+class BusyKernel : public RealKernel {
+ public:
+  ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
+    const auto act = std::exchange(during_send, nullptr);
+    const int error = act ? act() : 0;
+    if (error == 0) return RealKernel::SendMessage(fd, message, flags);
+    errno = error;
+    return -1;
+  }
+  int Duplicate(int fd) override {
+    if (duplicate_error == 0) return RealKernel::Duplicate(fd);
+    errno = duplicate_error;
+    return -1;
+  }
+
+  std::function<int()> during_send;  // once; what the send then fails with, 0: nothing
+  int duplicate_error = 0;
+};
+
+void Drain(Receiver& receiver) {
+  while (receiver.Turn() == Next::kCallAgain) {
+  }
+}
+
 // SND-13
 TEST(SharedSenderTest, TheLoopIsWokenOnce) {
   auto pair = SocketPair::Create(Newest(), kSizes);
@@ -277,6 +303,34 @@ TEST(SharedSenderTest, ClosingTellsTheWriters) {
   EXPECT_EQ(told, 0U);
   loop.sender->Close();
   EXPECT_EQ(told, 1U);
+}
+
+// SND-7: the event that ends a writer's EAGAIN comes before its thread has the lock again.
+// An edge-triggered loop is told of it once.
+TEST(SharedSenderTest, AnEventDuringAFlushIsNotLost) {
+  BusyKernel kernel;
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+                                  {.profile = &Newest(), .sizes = kSizes}, [](Message&) {});
+  ASSERT_TRUE(receiver.ok());
+  SharedSender::Writer writer(loop.sender, workspace);
+  while (!loop.sender->wants_writable()) writer.Write({.type = kData});
+  Drain(**receiver);
+  loop.sender->Attend();
+  ASSERT_EQ(loop.sender->queued_messages(), 0U);
+  ASSERT_TRUE(loop.sender->wants_writable());  // until an event finds nothing to send
+  const uint32_t wakes = loop.wakes.load();
+  kernel.during_send = [&] {
+    Drain(**receiver);
+    loop.sender->Attend();
+    return EAGAIN;
+  };
+  EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+  EXPECT_EQ(loop.wakes.load(), wakes);
 }
 
 }  // namespace
