@@ -333,5 +333,29 @@ TEST(SharedSenderTest, AnEventDuringAFlushIsNotLost) {
   EXPECT_EQ(loop.wakes.load(), wakes);
 }
 
+// SND-8: a write that gets no descriptor, while another thread is at the kernel.
+TEST(SharedSenderTest, AWithdrawnWriteDisturbsNoFlush) {
+  BusyKernel kernel;
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Workspace other(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer first(loop.sender, workspace);
+  SharedSender::Writer second(loop.sender, other);
+  const int fd = loop.sender->fd();
+  kernel.during_send = [&] {
+    kernel.duplicate_error = EMFILE;
+    EXPECT_EQ(second.Write({.type = kData, .fds = {&fd, 1}}), WriteAnswer::kNoDescriptor);
+    return 0;
+  };
+  EXPECT_EQ(first.Write({.type = kData, .id = 1}), WriteAnswer::kAccepted);
+  std::vector<Completion> completions;
+  first.TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 1U);
+  EXPECT_TRUE(completions[0].ok);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+}
+
 }  // namespace
 }  // namespace portproof

@@ -103,7 +103,6 @@ void SendQueue::WithdrawLast() {
   queued_bytes_ -= slots_[slot].bytes_left;
   queued_fds_ -= slots_[slot].fd_count;
   FreeSlot(slot);
-  ++generation_;
 }
 
 // A message that must wait owns its descriptors (SND-8).

@@ -174,11 +174,12 @@ class SendQueue {
   explicit SendQueue(const SendLimits& limits);
 
   WriteResult Write(const WriteRequest& request, SendActions& actions);
-  // Takes back the message written last, which has not begun. Nothing completes.
+  // Takes back the message written last, which has not begun. Nothing completes. A plan
+  // made before that write stays valid; one made after it must not be committed any more.
   void WithdrawLast();
 
-  // Stays valid across Write (a write never comes before what is planned), and until
-  // the next other event.
+  // Stays valid across Write (a write never comes before what is planned), also one that
+  // is withdrawn, and until the next other event.
   void Plan(SendPlan& plan) const;
   // The kernel took the first `count` datagrams of the plan.
   void Commit(const SendPlan& plan, size_t count, SendActions& actions);

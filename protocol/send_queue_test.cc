@@ -418,6 +418,18 @@ TEST(SendQueueTest, AWriteCanBeTakenBack) {  // SND-1, SND-8: the copy could not
   EXPECT_EQ(desk.queue, before) << ToString(desk.queue);
 }
 
+// SND-8: one writer's flush is under way when another's descriptor cannot be copied.
+TEST(SendQueueTest, SND_8_AWithdrawnMessageDisturbsNoPlan) {
+  Desk desk;
+  desk.Write('a', 10);
+  desk.queue.Plan(desk.plan);
+  desk.Write('b', 10, {.batch = true, .fd_count = 1, .fds = {4}});
+  desk.queue.WithdrawLast();
+  desk.queue.Commit(desk.plan, 1, desk.actions);
+  EXPECT_EQ(desk.Actions(), "duplicate fd 4, a");
+  EXPECT_TRUE(desk.queue.empty());
+}
+
 // ------------------------------------------------------------------ bounds
 
 TEST(SendQueueTest, TheLimitIsAllowedOneMoreIsRefused) {  // SND-12
