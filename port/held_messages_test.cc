@@ -213,5 +213,32 @@ TEST_F(HeldMessagesTest, SmallDatagramsPinNoLargeBuffer) {
   EXPECT_LE(workspace.pool.lent(), ReceiveBatch::kDatagramsMax);
 }
 
+// SHM-10: what goes on in a receiver of another loop goes on before what that one reads
+// next, even if a handler makes it read.
+TEST_F(HeldMessagesTest, ATurnBeginsWithWhatGoesOn) {
+  const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
+  LocalPort first(Newest(), {.segments = segments});
+  LocalPort second(Newest(), {.segments = segments});
+  const auto segment = NewSegment(3);
+  const auto other = NewSegment(9);
+  for (LocalPort* const port : {&first, &second}) {
+    SendHeld(*port, *segment, SharedOf(*port, 4));
+    port->Drain();
+  }
+  EXPECT_EQ(second.Write("newer", 4), WriteAnswer::kAccepted);
+  SendHeld(second, *other, SharedOf(second, 4));  // in the place that the first one had
+  first.handler = [&second](Message&) { second.Drain(); };
+  EXPECT_EQ(first.sender->Announce(segment), WriteAnswer::kAccepted);
+  first.Drain();
+  ASSERT_EQ(second.delivered.size(), 2U);
+  EXPECT_EQ(second.delivered[0].text.size(), 100U);
+  EXPECT_EQ(second.delivered[1].text, "newer");
+  EXPECT_EQ(second.sender->Announce(other), WriteAnswer::kAccepted);
+  second.Drain();
+  EXPECT_EQ(second.delivered.size(), 3U);
+  EXPECT_EQ(segment->FreeCount(), 640U);
+  EXPECT_EQ(other->FreeCount(), 640U);
+}
+
 }  // namespace
 }  // namespace portproof

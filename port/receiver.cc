@@ -128,6 +128,7 @@ Next Receiver::Turn() {
   bool destroyed = false;
   destroyed_ = &destroyed;
   workspace.receiving = true;
+  if (!resumable_.empty()) ResumeAll(destroyed);  // before anything newer
   struct Turn turn = {.reads_left = options_.reads_per_turn};
   Next next = Next::kRead;
   while (next == Next::kRead && !destroyed && open()) Read(turn, next, destroyed);
