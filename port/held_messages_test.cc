@@ -240,5 +240,35 @@ TEST_F(HeldMessagesTest, ATurnBeginsWithWhatGoesOn) {
   EXPECT_EQ(other->FreeCount(), 640U);
 }
 
+// PRT-2: while what was held goes on, the receiver is in a turn of its own, whoever made
+// it go on: no other begins, and a handler may destroy it.
+TEST_F(HeldMessagesTest, WhatGoesOnIsATurn) {
+  for (const bool destroys : {false, true}) {
+    const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
+    LocalPort first(Newest(), {.segments = segments});
+    LocalPort second(Newest(), {.segments = segments});
+    const auto segment = NewSegment(3);
+    SendHeld(second, *segment, SharedOf(second, 4));
+    Header fragment = SharedOf(second, 4, true);
+    fragment.mmap = false;
+    SendRaw(second, fragment, "");  // FRG-7 is told when it goes on
+    EXPECT_EQ(second.Write("behind", 4), WriteAnswer::kAccepted);
+    second.Drain();
+    EXPECT_EQ(second.receiver->held_messages(), 3U);
+    Next within = Next::kRead;
+    second.handler = [&second, &within, destroys](Message& message) {
+      if (!message.payload.front().shared() && destroys) return second.receiver.reset();
+      within = second.receiver->Turn();
+    };
+    EXPECT_EQ(first.sender->Announce(segment), WriteAnswer::kAccepted);
+    first.Drain();
+    EXPECT_EQ(within, Next::kCallAgain);
+    EXPECT_EQ(second.delivered.size(), 2U);
+    ASSERT_EQ(second.told.size(), 2U);
+    EXPECT_EQ(second.told[0].rule, Rule::kFrg7);
+    EXPECT_FALSE(second.workspace.receiving);
+  }
+}
+
 }  // namespace
 }  // namespace portproof

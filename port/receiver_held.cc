@@ -99,15 +99,20 @@ void Receiver::Resume(ProcessSegments& segments) {
   }
 }
 
+// As in a turn: no other begins on its workspace meanwhile.
 void Receiver::ResumeOwn() {
   if (destroyed_ != nullptr) {  // in the middle of its own turn
     ResumeAll(*destroyed_);
     return;
   }
+  Workspace& workspace = workspace_;
+  const bool receiving = std::exchange(workspace.receiving, true);  // perhaps another's turn
   bool destroyed = false;
   destroyed_ = &destroyed;
   ResumeAll(destroyed);
   if (!destroyed) destroyed_ = nullptr;
+  workspace.receiving = receiving;
+  if (!receiving) workspace.finished_handlers.clear();
 }
 
 void Receiver::ResumeAll(const bool& destroyed) {
