@@ -1,5 +1,7 @@
 #include "port/receiver.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -56,7 +58,9 @@ absl::StatusOr<std::unique_ptr<Receiver>> Receiver::Adopt(Workspace& workspace, 
   }
   if (options.segments == nullptr) {
     options.segments =
-        ProcessSegments::Create({.layout = options.profile->segment_layout}, workspace.kernel);
+        ProcessSegments::Create({.layout = options.profile->segment_layout,
+                                 .own_pid = options.pid != 0 ? options.pid : ::getpid()},
+                                kernel);
   }
   return std::unique_ptr<Receiver>(new Receiver(workspace, std::move(socket), std::move(options),
                                                 std::move(handler), type == SOCK_SEQPACKET));

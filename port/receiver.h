@@ -64,6 +64,7 @@ struct Refusal {
 struct ReceiverOptions {
   const Profile* profile = nullptr;  // never null
   PortSizes sizes = {};
+  int32_t pid = 0;  // that segments of unit-seed name; 0: this process's number (SHM-8)
   HandledTypes handled = HandledTypes::All();
   ReassemblyLimits limits = {};
   bool takes_fragments = true;              // FRG-10

@@ -99,6 +99,25 @@ TEST(ReceiverTest, FRG_9_RemovePidIsObeyedOrNot) {
   }
 }
 
+// SHM-8: the seed's layout has no source; that a segment is for this process must be right.
+TEST(ReceiverTest, SHM_8_TheSeedsSegmentsNameTheirReceiver) {
+  const Profile& seed = ProfileOf("unit-seed");
+  LocalPort port(seed);
+  uint32_t id = 0;
+  for (const int32_t destination : {0, ::getpid(), ::getpid() + 1}) {
+    auto segment =
+        Segment::Create({.id = id++, .destination_pid = destination, .sent_over = kSentOverAny},
+                        seed.segment_layout);
+    ASSERT_TRUE(segment.ok()) << segment.status();
+    EXPECT_EQ(port.sender->Announce(std::make_shared<Segment>(*std::move(segment))),
+              WriteAnswer::kAccepted);
+    port.Drain();
+  }
+  EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 2U);
+  const SegmentTable& table = port.receiver->options().segments->receiver().table();
+  EXPECT_TRUE(table.Find(::getpid(), 1).has_value());
+}
+
 // RCV-6
 TEST(ReceiverTest, RCV_6_AnErrorEndsItAndIsKept) {
   FaultKernel kernel({.call = Call::kReceive, .number = 0, .error = EBADF});
