@@ -231,6 +231,25 @@ TEST_F(SegmentTest, SHM_6_ADeadReceiverLeavesTheRestToItsSender) {
   EXPECT_EQ(segment.FreeCount(), 640U);
 }
 
+// PRT-1: the chunks are the parent's, and so is their bitmap.
+TEST_F(SegmentTest, SHM_6_AChildAllocatesAndFreesNothing) {
+  Segment segment = Create(0);
+  const auto unsent = segment.Allocate(1);
+  const auto sent = segment.Allocate(1);
+  ASSERT_TRUE(unsent && sent);
+  segment.HandedOver({0, sent->first, 1});
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool nothing = segment.Release(*unsent) == 0 && !segment.Allocate(1);
+    segment.ReceiverDied();
+    _exit(nothing ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(segment.FreeCount(), 638U);
+}
+
 // Last in the file: the guard, once installed, stays.
 TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
   EXPECT_EQ(receiver_.Announce(kPeer, One(Forge({.seals = F_SEAL_GROW}).Release())), Rule::kShm8);
