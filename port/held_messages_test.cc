@@ -1,6 +1,7 @@
 // Messages that wait for a segment's announcement, and go on when it came: SHM-10, FRG-8.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -268,6 +269,57 @@ TEST_F(HeldMessagesTest, WhatGoesOnIsATurn) {
     EXPECT_EQ(second.told[0].rule, Rule::kFrg7);
     EXPECT_FALSE(second.workspace.receiving);
   }
+}
+
+// PRT-1, SHM-6: what a parent holds, its child does not free, however its copy goes.
+TEST_F(HeldMessagesTest, AChildFreesNothingThatIsHeld) {
+  LocalPort port;
+  const auto segment = NewSegment(0);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  for (const uint32_t stream : {1U, 2U}) {
+    const auto range = segment->Allocate(100);
+    segment->HandedOver({0, range->first, 100});
+    SendRaw(port, SharedOf(port, stream),
+            ReferenceText({0, range->first, 100}) + ReferenceText({9, 0, 100}));
+  }
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 2U);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    port.receiver->SenderDied(::getppid());
+    port.receiver->Close();
+    ::_exit(0);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(segment->FreeCount(), 638U);
+  port.receiver->Close();
+  EXPECT_EQ(segment->FreeCount(), 640U);
+}
+
+// PRT-1: a handler that forks returns twice; in the child nothing goes on.
+TEST_F(HeldMessagesTest, NothingGoesOnInAChild) {
+  LocalPort port;
+  const auto segment = NewSegment(3);
+  for (const uint32_t stream : {1U, 2U}) SendHeld(port, *segment, SharedOf(port, stream));
+  port.Drain();
+  bool is_child = false;
+  int status = -1;
+  port.handler = [&](Message&) {
+    if (port.delivered.size() != 1) return;
+    const pid_t child = ::fork();
+    is_child = child == 0;
+    if (is_child) return;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+  };
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  const Next next = port.Drain();
+  if (is_child) ::_exit(next == Next::kEnd && port.delivered.size() == 1 ? 0 : 1);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(next, Next::kWait);
+  EXPECT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(segment->FreeCount(), 640U);
 }
 
 }  // namespace

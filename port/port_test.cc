@@ -414,6 +414,28 @@ TEST_F(PortTest, AForkedChildAdoptsAnew) {
   EXPECT_EQ(port.delivered[1].header.pid, child);
 }
 
+// PRT-1: a handler that forks returns twice. What was read already is the parent's, and
+// so is what lies in the socket.
+TEST_F(PortTest, AChildForkedByAHandlerTakesNothing) {
+  constexpr uint32_t kMessages = 2 * ReceiveBatch::kDatagramsMax;
+  LocalPort port;
+  for (uint32_t i = 0; i < kMessages; ++i) EXPECT_EQ(port.Write("x", i), WriteAnswer::kAccepted);
+  bool is_child = false;
+  int status = -1;
+  port.handler = [&](Message&) {
+    if (port.delivered.size() != 1) return;
+    const pid_t child = ::fork();
+    is_child = child == 0;
+    if (is_child) return;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+  };
+  const Next next = port.Drain();
+  if (is_child) ::_exit(next == Next::kEnd && port.delivered.size() == 1 ? 0 : 1);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(next, Next::kWait);
+  EXPECT_EQ(port.delivered.size(), kMessages);
+}
+
 // SOC-1, SOC-2, SND-11, PRT-1
 TEST_F(PortTest, EndsAreChecked) {
   auto pair = SocketPair::Create(ProfileOf("unit-0.2"), {.max_size = 1 << 20});

@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "port/process.h"
 
 namespace portproof {
 namespace {
@@ -126,7 +125,7 @@ uint64_t Receiver::refusals() const {
 // ---------------------------------------------------------------- reading
 
 Next Receiver::Turn() {
-  if (!open() || generation_ != ForkGeneration()) return Next::kEnd;
+  if (!Usable()) return Next::kEnd;
   Workspace& workspace = workspace_;
   if (workspace.receiving) return Next::kCallAgain;
   bool destroyed = false;
@@ -135,7 +134,7 @@ Next Receiver::Turn() {
   if (!resumable_.empty()) ResumeAll(destroyed);  // before anything newer
   struct Turn turn = {.reads_left = options_.reads_per_turn};
   Next next = Next::kRead;
-  while (next == Next::kRead && !destroyed && open()) Read(turn, next, destroyed);
+  while (next == Next::kRead && !destroyed && Usable()) Read(turn, next, destroyed);
   workspace.receive_batch.CloseRest();
   workspace.receiving = false;
   workspace.finished_handlers.clear();
@@ -145,7 +144,7 @@ Next Receiver::Turn() {
   destroyed_ = nullptr;
   if (next == Next::kEnd) Close();  // FRG-9
   ShrinkIfIdle();
-  return open() ? next : Next::kEnd;
+  return Usable() ? next : Next::kEnd;
 }
 
 // A burst of unfinished messages leaves nothing behind.
@@ -191,7 +190,7 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     next = After(turn, Answer::kDatagram);
     OnDatagram(received, incoming);
     if (!destroyed && options_.segments->resumable()) Resume(*options_.segments);
-    if (destroyed || !open()) return;
+    if (destroyed || !Usable()) return;
   }
 }
 

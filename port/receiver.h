@@ -35,6 +35,7 @@
 #include "absl/status/statusor.h"
 #include "port/buffer_pool.h"
 #include "port/owned_fd.h"
+#include "port/process.h"
 #include "port/process_segments.h"
 #include "port/socket_pair.h"
 #include "port/workspace.h"
@@ -121,6 +122,8 @@ class Receiver {
 
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
            bool seqpacket);
+  // Not in a child either, to which a handler may return that forked (PRT-1).
+  bool Usable() const { return open() && generation_ == ForkGeneration(); }
   void ShrinkIfIdle();
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);

@@ -13,10 +13,11 @@ bool Receiver::DecodeList(const Header& header, std::span<const uint8_t> payload
   return DecodeReferences(payload, tracking, MachineByteOrder(), workspace_.references);
 }
 
-// Frees the chunks of the good references of a datagram that goes no further.
+// Frees the chunks of the good references of a datagram that goes no further. In a child
+// they are the parent's (PRT-1).
 void Receiver::ReleaseNamed(const Header& header, int32_t sender,
                             std::span<const uint8_t> payload) {
-  if (!DecodeList(header, payload)) return;
+  if (generation_ != ForkGeneration() || !DecodeList(header, payload)) return;
   options_.segments->receiver().Accept(sender, workspace_.references, workspace_.holdings);
   ReleaseHoldings();
 }
@@ -116,7 +117,7 @@ void Receiver::ResumeOwn() {
 }
 
 void Receiver::ResumeAll(const bool& destroyed) {
-  while (!destroyed && !resumable_.empty()) {
+  while (!destroyed && generation_ == ForkGeneration() && !resumable_.empty()) {
     const uint32_t slot = resumable_.front();
     resumable_.erase(resumable_.begin());
     const std::unique_ptr<Incoming> incoming = std::move(held_incoming_[slot]);
