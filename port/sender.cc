@@ -117,14 +117,22 @@ WriteAnswer Sender::Withdraw(const WriteRequest& request) {
   return WriteAnswer::kNoDescriptor;
 }
 
-WriteAnswer Sender::Announce(const std::shared_ptr<Segment>& segment, bool batch) {
-  const int fd = segment->fd();
+WriteAnswer Sender::Announce(const std::shared_ptr<Segment>& segment, bool batch, uint32_t writer) {
   const std::optional<uint8_t> type = NumberOf(*profile_, Type::kMmap);
   assert(type.has_value());
   const uint32_t id = segment->id();
   if (segments_.contains(id)) return WriteAnswer::kNoSegment;
-  const WriteAnswer answer = Write({.type = *type, .last = true, .batch = batch, .fds = {&fd, 1}});
-  if (answer == WriteAnswer::kAccepted) segments_.emplace(id, segment);
+  const int fd = segment->fd();
+  const Outgoing message = {
+      .type = *type, .last = true, .batch = batch, .fds = {&fd, 1}, .writer = writer};
+  WriteRequest request = RequestFor(message);
+  const WriteResult result = PutDescriptors(message, request);
+  if (result.answer != WriteAnswer::kAccepted) return result.answer;
+  descriptors_[request.fds[0]].announces = id;
+  segments_.emplace(id, segment);
+  if (result.flush_now) Flush();
+  const WriteAnswer answer = SettleBorrowed(request);
+  if (answer != WriteAnswer::kAccepted) segments_.erase(id);
   return answer;
 }
 
@@ -191,7 +199,7 @@ bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
       queue_.Busy(actions_);
       break;
     case SendAnswer::kMessageError:
-      queue_.MessageError(actions_);
+      FailFirst(workspace.plan.datagrams()[result.count]);
       break;
     case SendAnswer::kPortError:
       queue_.PortError(actions_);
@@ -199,6 +207,16 @@ bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
   }
   Perform();
   return !queue_.waiting();
+}
+
+// SND-4. An announcement is known by its descriptor.
+void Sender::FailFirst(const PlannedDatagram& datagram) {
+  std::optional<uint32_t> segment_id;
+  if (datagram.fd_count != 0) segment_id = descriptors_[datagram.fds[0]].announces;
+  queue_.MessageError(actions_);
+  if (!segment_id) return;
+  segments_.erase(*segment_id);
+  queue_.FailNaming(*segment_id, actions_);
 }
 
 void Sender::OnWritable() {
@@ -285,7 +303,8 @@ bool Sender::Duplicate(Descriptor& descriptor) {
     last_error_ = errno;
     return false;
   }
-  descriptor = {copy, true};
+  descriptor.fd = copy;
+  descriptor.owned = true;
   return true;
 }
 

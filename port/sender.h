@@ -96,8 +96,11 @@ class Sender {
     return message.fds.empty() ? WriteBuffers(request) : WriteDescriptors(message, request);
   }
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
-  // each id: kNoSegment where one of that id was announced before.
-  WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false);
+  // each id: kNoSegment where one of that id was announced before. It completes as a
+  // message without buffers, of id 0. If it fails alone (SND-4), the segment was not
+  // announced: what names it and is queued fails too, and it may be announced again.
+  WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false,
+                       uint32_t writer = 0);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
                   uint64_t buffer_id) const {
@@ -141,6 +144,7 @@ class Sender {
   struct Descriptor {
     int fd = -1;
     bool owned = false;
+    std::optional<uint32_t> announces = {};  // the id of its segment
   };
 
   Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid);
@@ -166,6 +170,7 @@ class Sender {
   WriteAnswer Withdraw(const WriteRequest& request);
   bool SegmentsKnown(std::span<const Buffer> chain) const;
   void HandOver(const SendPlan& plan, size_t from, bool over);
+  void FailFirst(const PlannedDatagram& datagram);
   void Perform();
   bool Duplicate(Descriptor& descriptor);
   FdSlot TakeSlot(Descriptor descriptor);

@@ -133,6 +133,49 @@ TEST(SenderTest, SHM_10_ASegmentIsAnnouncedOnce) {
   EXPECT_EQ(port.sender->queued_messages(), 0U);
 }
 
+// SHM-10, SND-4: a segment whose announcement failed was not announced. What names it
+// fails with it, what does not goes on, and it may be announced again.
+TEST(SenderTest, SHM_10_AFailedAnnouncementIsNone) {
+  FaultKernel kernel({.call = Call::kSendBatch, .number = 0, .error = EBADF});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  const auto segment = NewSegment();
+  const auto range = segment->Allocate(100);
+  ASSERT_TRUE(range.has_value());
+  const Buffer shared = port.sender->BufferIn(*segment, *range, 100, 1);
+  const Outgoing naming = {
+      .type = port.data_type, .batch = true, .chain = {&shared, 1}, .id = 1, .writer = 5};
+  EXPECT_EQ(port.sender->Announce(segment, true), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .batch = true, .id = 2}),
+            WriteAnswer::kAccepted);
+  port.sender->Flush();
+  std::vector<Completion> completions;
+  port.sender->TakeCompletions(completions);
+  const std::vector<Completion> expected = {
+      {}, {1, 1, 5, true, false}, {.message_id = 2, .ok = true}};
+  EXPECT_EQ(completions, expected);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kNoSegment);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kAccepted);
+  port.sender->Flush();
+  EXPECT_EQ(segment->Release(*range), 0U);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[1].text.size(), 100U);
+}
+
+// The same where it leaves at once.
+TEST(SenderTest, SHM_10_AnAnnouncementThatFailsAtOnceIsNone) {
+  FaultKernel kernel({.call = Call::kSend, .number = 0, .error = EBADF});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  const auto segment = NewSegment();
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), segment.get());
+}
+
 // SHM-3, SHM-10: what cannot go by reference is copied, and needs no announcement.
 TEST(SenderTest, SHM_3_WhatIsCopiedNeedsNoAnnouncement) {
   LocalPort port;

@@ -155,13 +155,13 @@ void SharedSender::Close() {
 }
 
 WriteAnswer SharedSender::Writer::Announce(const std::shared_ptr<Segment>& segment) {
-  return sender_->AnnounceFrom(workspace_, segment);
+  return sender_->AnnounceFrom(workspace_, segment, number_);
 }
 
 WriteAnswer SharedSender::AnnounceFrom(Workspace& workspace,
-                                       const std::shared_ptr<Segment>& segment) {
+                                       const std::shared_ptr<Segment>& segment, uint32_t writer) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const WriteAnswer answer = sender_->Announce(segment, true);
+  const WriteAnswer answer = sender_->Announce(segment, true, writer);
   if (answer == WriteAnswer::kAccepted) Run(workspace, lock, kRoundsPerWrite);
   return answer;
 }

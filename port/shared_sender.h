@@ -51,8 +51,8 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
     Writer& operator=(const Writer&) = delete;
     ~Writer();  // what completes later is dropped
 
-    WriteAnswer Write(Outgoing message);  // its `writer` is set here
-    WriteAnswer Announce(const std::shared_ptr<Segment>& segment);
+    WriteAnswer Write(Outgoing message);                            // its `writer` is set here
+    WriteAnswer Announce(const std::shared_ptr<Segment>& segment);  // as Sender's
     void Flush();
     void TakeCompletions(std::vector<Completion>& completions);
 
@@ -81,7 +81,8 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
 
   SharedSender(Workspace& loop, std::unique_ptr<Sender> sender, std::function<void()> wake);
   WriteAnswer WriteFrom(Workspace& workspace, Outgoing& message);
-  WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment);
+  WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment,
+                           uint32_t writer);
   void Run(Workspace& workspace, std::unique_lock<std::mutex>& lock, int rounds);
   void Sort();
   void Tell(std::unique_lock<std::mutex>& lock);

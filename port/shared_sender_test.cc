@@ -294,15 +294,15 @@ TEST(SharedSenderTest, ClosingTellsTheWriters) {
   Loop loop(workspace, std::move(pair->send_end));
   uint32_t told = 0;
   SharedSender::Writer writer(loop.sender, workspace, [&told] { ++told; });
-  auto segment = Segment::Create({.source_pid = ::getpid()}, Newest().segment_layout);
-  ASSERT_TRUE(segment.ok());
-  EXPECT_EQ(writer.Announce(std::make_shared<Segment>(*std::move(segment))),
-            WriteAnswer::kAccepted);
+  EXPECT_EQ(writer.Announce(testing::NewSegment(0)), WriteAnswer::kAccepted);
   EXPECT_EQ(loop.sender->queued_messages(), 0U);
-  EXPECT_EQ(writer.Write({.type = kData, .batch = true, .id = 1}), WriteAnswer::kAccepted);
-  EXPECT_EQ(told, 0U);
-  loop.sender->Close();
   EXPECT_EQ(told, 1U);
+  std::vector<Completion> completions;
+  writer.TakeCompletions(completions);
+  EXPECT_EQ(writer.Write({.type = kData, .batch = true, .id = 1}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told, 1U);
+  loop.sender->Close();
+  EXPECT_EQ(told, 2U);
 }
 
 // SND-7: the event that ends a writer's EAGAIN comes before its thread has the lock again.
@@ -355,6 +355,22 @@ TEST(SharedSenderTest, AWithdrawnWriteDisturbsNoFlush) {
   ASSERT_EQ(completions.size(), 1U);
   EXPECT_TRUE(completions[0].ok);
   EXPECT_EQ(loop.sender->queued_messages(), 0U);
+}
+
+// CMP-6, SHM-10: that an announcement failed is told to its writer.
+TEST(SharedSenderTest, AFailedAnnouncementIsTold) {
+  testing::FaultKernel kernel({.call = testing::Call::kSend, .number = 0, .error = EBADF});
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer writer(loop.sender, workspace);
+  EXPECT_EQ(writer.Announce(testing::NewSegment(0)), WriteAnswer::kAccepted);
+  std::vector<Completion> completions;
+  writer.TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 1U);
+  EXPECT_FALSE(completions[0].ok);
+  EXPECT_EQ(completions[0].message_id, 0U);
 }
 
 }  // namespace

@@ -384,6 +384,27 @@ void SendQueue::MessageError(SendActions& actions) {
   ++generation_;
 }
 
+void SendQueue::FailNaming(uint32_t segment_id, SendActions& actions) {
+  const auto names = [segment_id](const Message& message) {
+    const std::span<const Buffer> chain = message.chain.span();
+    return message.mode == Mode::kShared &&
+           std::any_of(chain.begin(), chain.end(), [segment_id](const Buffer& buffer) {
+             return buffer.bytes != 0 && buffer.segment_id == segment_id;
+           });
+  };
+  SlotRing others;
+  for (size_t i = 0; i < unbegun_.size(); ++i) {
+    const uint32_t slot = unbegun_[i];
+    if (names(slots_[slot])) {
+      FailMessage(slot, actions);
+    } else {
+      others.push_back(slot);
+    }
+  }
+  unbegun_ = std::move(others);
+  ++generation_;
+}
+
 void SendQueue::PortError(SendActions& actions) {
   if (status_ == Status::kOpen) FailAll(Status::kFailed, actions);
 }

@@ -188,6 +188,9 @@ class SendQueue {
   void WouldBlock(SendActions& actions);
   void Busy(SendActions& actions);
   void MessageError(SendActions& actions);
+  // The announcement of a segment failed: what would name it, and cannot have begun (SND-6),
+  // fails too (SHM-10).
+  void FailNaming(uint32_t segment_id, SendActions& actions);
   // Of the port, at any time: an answer of that kind, a short count, a hang-up.
   void PortError(SendActions& actions);
 
