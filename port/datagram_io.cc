@@ -169,6 +169,16 @@ bool IsCredentials(const cmsghdr* control) {
          control->cmsg_len >= CMSG_LEN(sizeof(ucred));
 }
 
+// SCM_PIDFD, which the system's headers lack: a descriptor that nobody passed. The kernel
+// makes one for each datagram where somebody set SO_PASSPIDFD on the socket.
+constexpr int kPidfd = 4;
+
+void ClosePidfd(const cmsghdr* control) {
+  int fd = -1;  // or an error, negative
+  if (control->cmsg_len >= CMSG_LEN(sizeof fd)) std::memcpy(&fd, CMSG_DATA(control), sizeof fd);
+  OwnedFd(fd).Close();  // FDS-5
+}
+
 void TakeDescriptors(const cmsghdr* control, Received& received, Fds& fds) {
   const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   ++received.rights_messages;
@@ -201,6 +211,8 @@ Received ReceiveBatch::Take(unsigned index, Fds& fds) {
       received.credentials_pid = CredentialsPid(control);
     } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
       TakeDescriptors(control, received, fds);
+    } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == kPidfd) {
+      ClosePidfd(control);
     }
   }
   return received;

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -22,6 +23,7 @@ using testing::Call;
 using testing::FaultKernel;
 using testing::LocalPort;
 using testing::Newest;
+using testing::OpenDescriptors;
 using testing::ProfileOf;
 using testing::SendRaw;
 using testing::TypeNumber;
@@ -116,6 +118,27 @@ TEST(ReceiverTest, SHM_8_TheSeedsSegmentsNameTheirReceiver) {
   EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 2U);
   const SegmentTable& table = port.receiver->options().segments->receiver().table();
   EXPECT_TRUE(table.Find(::getpid(), 1).has_value());
+}
+
+// FDS-2, FDS-5: whoever made the socket may have asked for a pidfd with each datagram. The
+// kernel makes it, nobody passed it.
+TEST(ReceiverTest, FDS_5_ADescriptorOfTheKernelsIsClosed) {
+  constexpr int kPassPidfd = 76;  // SO_PASSPIDFD, since Linux 6.5
+  LocalPort port;
+  const int one = 1;
+  if (::setsockopt(port.receiver->fd(), SOL_SOCKET, kPassPidfd, &one, sizeof one) != 0) {
+    GTEST_SKIP() << "this kernel has no SO_PASSPIDFD";
+  }
+  const size_t before = OpenDescriptors();
+  const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  EXPECT_EQ(port.Write("none"), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.Write("two", 1, fds), WriteAnswer::kAccepted);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[0].fds, 0U);
+  EXPECT_EQ(port.delivered[1].fds, 2U);
+  EXPECT_EQ(port.receiver->refusals(), 0U);
+  EXPECT_EQ(OpenDescriptors(), before);
 }
 
 // RCV-6
