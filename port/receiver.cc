@@ -301,11 +301,12 @@ void Receiver::RefuseAndDiscard(Rule rule, const std::optional<Header>& header, 
   Refuse(rule, header, sender, false);
 }
 
-// HDR-7: once while the pair stays the same, as in a pid namespace it does.
+// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
+// many pairs is forgotten.
 void Receiver::ReportPid(const Header& header, int32_t sender) {
-  if (header.pid == reported_pid_ && sender == reported_sender_) return;
-  reported_pid_ = header.pid;
-  reported_sender_ = sender;
+  const std::pair pair(header.pid, sender);
+  if (std::find(reported_.begin(), reported_.end(), pair) != reported_.end()) return;
+  reported_[reported_next_++ % reported_.size()] = pair;
   Refuse(Rule::kHdr7, header, sender, true);
 }
 

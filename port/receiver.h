@@ -188,8 +188,8 @@ class Receiver {
   std::vector<std::unique_ptr<Incoming>> held_incoming_;  // by slot of held_
   std::vector<uint32_t> resumable_;
   std::array<uint64_t, kRuleCount> refusals_ = {};
-  int32_t reported_pid_ = 0;
-  int32_t reported_sender_ = 0;
+  std::array<std::pair<int32_t, int32_t>, 16> reported_ = {};  // header's pid, sender
+  size_t reported_next_ = 0;
   int last_error_ = 0;
   bool* destroyed_ = nullptr;  // of the turn that is going on
 };

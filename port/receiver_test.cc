@@ -75,6 +75,19 @@ TEST(ReceiverTest, HDR_7_AForeignPidIsToldOnce) {
   EXPECT_EQ(port.told[1].header->pid, pid + 2);
 }
 
+// HDR-7: once for each, however they take turns.
+TEST(ReceiverTest, HDR_7_SendersThatTakeTurnsAreToldOnceEach) {
+  LocalPort port;
+  for (int round = 0; round < 3; ++round) {
+    for (int32_t other = 1; other <= 5; ++other) {
+      SendRaw(port, {.stream = 1, .pid = ::getpid() + other, .type = port.data_type}, "x");
+    }
+  }
+  port.Drain();
+  EXPECT_EQ(port.delivered.size(), 15U);
+  EXPECT_EQ(port.told.size(), 5U);
+}
+
 TEST(ReceiverTest, FRG_10_OneThatTakesNoFragments) {
   LocalPort port(Newest(), {.takes_fragments = false});
   SendRaw(port, {.stream = 1, .pid = ::getpid(), .type = port.data_type, .mf = true}, "begun");
