@@ -103,6 +103,20 @@ void Receiver::Close() {
   DiscardHeld(slots);
   slots.swap(resumable_);
   DiscardHeld(slots);
+  if (reading_) ReleaseRest();
+}
+
+// SHM-6: what came with the datagram whose handler closes the receiver.
+void Receiver::ReleaseRest() {
+  ReceiveBatch& batch = workspace_.receive_batch;
+  while (batch.taken() < batch.received()) {
+    Incoming incoming;
+    incoming.index = batch.taken();
+    const Received received = batch.Take(incoming.index, incoming.fds);
+    const auto decoded = DecodeHeader(batch.BytesOf(incoming.index));
+    if (!decoded || received.truncated || !HasReferences(decoded->header)) continue;
+    ReleaseNamed(decoded->header, SenderOf(received, decoded->header), PayloadOf(incoming));
+  }
 }
 
 void Receiver::SenderDied(int32_t sender) {
@@ -132,6 +146,7 @@ Next Receiver::Turn() {
   destroyed_ = &destroyed;
   workspace.receiving = true;
   if (!resumable_.empty()) ResumeAll(destroyed);  // before anything newer
+  reading_ = true;
   struct Turn turn = {.reads_left = options_.reads_per_turn};
   Next next = Next::kRead;
   while (next == Next::kRead && !destroyed && Usable()) Read(turn, next, destroyed);
@@ -139,6 +154,7 @@ Next Receiver::Turn() {
   workspace.receiving = false;
   workspace.finished_handlers.clear();
   if (destroyed) return Next::kEnd;
+  reading_ = false;
   const uint32_t reads = options_.reads_per_turn - turn.reads_left;
   first_wanted_ = std::clamp(reads, 1U, ReceiveBatch::kDatagramsMax);
   destroyed_ = nullptr;

@@ -139,6 +139,7 @@ class Receiver {
     return header.type == mmap_type_ && IsMessage(header);
   }
   bool DecodeList(const Header& header, std::span<const uint8_t> payload);
+  void ReleaseRest();
   void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
   void ReleaseHoldings();
 
@@ -192,6 +193,7 @@ class Receiver {
   size_t reported_next_ = 0;
   int last_error_ = 0;
   bool* destroyed_ = nullptr;  // of the turn that is going on
+  bool reading_ = false;       // the workspace's batch is ours
 };
 
 // What unfinished messages can make a receiver hold, whatever its peers send (FRG-8): the

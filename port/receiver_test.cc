@@ -175,6 +175,30 @@ TEST(ReceiverTest, RCV_7_ATurnWithinATurnIsPutOff) {
   EXPECT_EQ(port.delivered.size(), 2U);
 }
 
+// SHM-6, PRT-2: what was read with the message whose handler closes the receiver is gone for
+// its sender, so its chunks are freed; its descriptors are closed.
+TEST(ReceiverTest, SHM_6_WhatIsLeftOfABatchFreesItsChunks) {
+  for (const bool destroys : {false, true}) {
+    LocalPort port;
+    const size_t before = OpenDescriptors();
+    const auto segment = testing::NewSegment(0);
+    EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    for (uint32_t stream = 1; stream <= 3; ++stream) {
+      const auto range = segment->Allocate(100);
+      segment->HandedOver({0, range->first, 100});
+      SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
+              testing::ReferenceText({0, range->first, 100}), {port.sender->fd()});
+    }
+    port.handler = [&port, destroys](Message&) {
+      destroys ? port.receiver.reset() : port.receiver->Close();
+    };
+    EXPECT_EQ(port.receiver->Turn(), Next::kEnd);
+    EXPECT_EQ(port.delivered.size(), 1U);
+    EXPECT_EQ(segment->FreeCount(), 640U);
+    EXPECT_EQ(OpenDescriptors(), before);  // a segment's more, a receiver's less
+  }
+}
+
 // PRT-2: what a handler captured goes when its receiver is gone and it has returned.
 TEST(ReceiverTest, PRT_2_ADestroyedReceiversHandlerGoes) {
   Workspace workspace;
