@@ -23,6 +23,16 @@ SendLimits LimitsFor(const SenderOptions& options, int32_t pid) {
           .fds_max = options.fds_max};
 }
 
+// FDS-6
+HandledTypes NotWith(uint32_t fds, const Profile& profile) {
+  HandledTypes types = HandledTypes::None();
+  for (uint8_t number = 0; number < profile.types.size(); ++number) {
+    const auto needs = NeedsOf(profile.types[number], profile);
+    if (needs && !needs->Allow(fds)) types = types.With(number);
+  }
+  return types;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sender>> Sender::Adopt(Workspace& workspace, OwnedFd socket,
@@ -41,6 +51,7 @@ Sender::Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& option
     : workspace_(&workspace),
       socket_(std::move(socket)),
       profile_(options.profile),
+      needs_others_{NotWith(0, *profile_), NotWith(1, *profile_), NotWith(2, *profile_)},
       port_id_(options.port_id),
       generation_(ForkGeneration()),
       queue_(LimitsFor(options, pid)) {}
@@ -72,6 +83,7 @@ WriteAnswer Sender::Enqueue(const Outgoing& message) {
 
 inline WriteResult Sender::Put(const WriteRequest& request) {
   if (generation_ != ForkGeneration()) return {WriteAnswer::kClosed};  // PRT-1
+  if (needs_others_[request.fd_count].Has(request.type)) return {WriteAnswer::kFds};
   if (!SegmentsKnown(request.chain)) return {WriteAnswer::kNoSegment};
   return queue_.Write(request, actions_);
 }

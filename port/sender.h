@@ -20,6 +20,7 @@
 #ifndef PORTPROOF_PORT_SENDER_H_
 #define PORTPROOF_PORT_SENDER_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,7 @@
 #include "port/segment.h"
 #include "port/socket_pair.h"
 #include "port/workspace.h"
+#include "protocol/control.h"
 #include "protocol/send_queue.h"
 
 namespace portproof {
@@ -180,6 +182,7 @@ class Sender {
   Workspace* workspace_;
   OwnedFd socket_;
   const Profile* profile_;
+  std::array<HandledTypes, 3> needs_others_;  // types that go with other than 0, 1, 2 fds
   uint16_t port_id_;
   uint32_t generation_;
   SendQueue queue_;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -101,6 +102,28 @@ TEST(SenderTest, SND_4_AHangUpFailsThePort) {
   port.sender->OnHangUp();
   EXPECT_FALSE(port.sender->open());
   EXPECT_EQ(port.Write("more"), WriteAnswer::kFailed);
+}
+
+TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
+  LocalPort port;
+  const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  struct Case {
+    Type type;
+    std::array<bool, 3> accepted;  // with none, one, two
+  };
+  for (const Case& one : {Case{Type::kMmap, {false, true, false}},
+                          {Type::kChangeFile, {false, true, false}},
+                          {Type::kNewPort, {false, true, true}},
+                          {Type::kStartProcess, {true, false, true}},
+                          {Type::kSocket, {true, true, true}}}) {
+    for (size_t count = 0; count <= fds.size(); ++count) {
+      EXPECT_EQ(port.sender->Write({.type = testing::TypeNumber(Newest(), one.type),
+                                    .batch = true,
+                                    .fds = {fds.data(), count}}),
+                one.accepted[count] ? WriteAnswer::kAccepted : WriteAnswer::kFds)
+          << Name(one.type) << " with " << count;
+    }
+  }
 }
 
 // CMP-1: an idle sender gives its memory back, and nothing that nobody took.
