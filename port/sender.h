@@ -62,7 +62,7 @@ struct Outgoing {
   std::span<const Buffer> chain = {};
   uint64_t id = 0;  // comes back in completions
   uint32_t writer = 0;
-  std::optional<Tracking> tracking = {};
+  std::optional<Tracking> tracking = {};  // left out where byte 15 is no flag (HDR-5)
 };
 
 struct Completion {
@@ -151,7 +151,7 @@ class Sender {
 
   Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid);
   // All but the descriptors.
-  static WriteRequest RequestFor(const Outgoing& message) {
+  WriteRequest RequestFor(const Outgoing& message) const {
     WriteRequest request = {.stream = message.stream,
                             .reply_port = message.reply_port,
                             .type = message.type,
@@ -161,7 +161,9 @@ class Sender {
                             .writer = message.writer,
                             .message_id = message.id,
                             .chain = message.chain};
-    if (message.tracking) request.tracking = message.tracking;
+    if (message.tracking && profile_->byte15 == Byte15::kTracking) {
+      request.tracking = message.tracking;
+    }
     return request;
   }
   WriteAnswer WriteBuffers(const WriteRequest& request);

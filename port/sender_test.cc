@@ -126,6 +126,27 @@ TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
   }
 }
 
+// HDR-5, SHM-1: where byte 15 is padding it is sent as 0, and nothing stands before the
+// references.
+TEST(SenderTest, HDR_5_TrackingGoesWhereItIsAFlag) {
+  for (const char* const name : {"unit-1.8.0", "unit-1.20.0", "unit-1.35.0"}) {
+    const Profile& profile = ProfileOf(name);
+    LocalPort port(profile);
+    const auto segment = testing::NewSegment(0, profile);
+    EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    const auto range = segment->Allocate(100);
+    ASSERT_TRUE(range.has_value());
+    const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
+    EXPECT_EQ(port.sender->Write(
+                  {.type = port.data_type, .chain = {&buffer, 1}, .tracking = Tracking{1, 2}}),
+              WriteAnswer::kAccepted);
+    port.Drain();
+    EXPECT_EQ(port.receiver->refusals(), 0U) << name;
+    ASSERT_EQ(port.delivered.size(), 1U) << name;
+    EXPECT_EQ(port.delivered[0].header.byte15, profile.byte15 == Byte15::kTracking ? 1 : 0);
+  }
+}
+
 // CMP-1: an idle sender gives its memory back, and nothing that nobody took.
 TEST(SenderTest, CMP_1_AnIdleSenderKeepsCompletions) {
   LocalPort port;
