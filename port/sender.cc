@@ -246,10 +246,12 @@ void Sender::OnRetry() {
   if (queue_.Retry()) Flush();
 }
 
-void Sender::AcceptEvents() {
-  retry_ms_.reset();
+void Sender::AcceptEvents(bool retry_due) {
+  if (retry_due) {
+    retry_ms_.reset();
+    queue_.Retry();
+  }
   queue_.Writable(actions_);
-  queue_.Retry();
   Perform();
 }
 

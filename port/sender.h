@@ -138,7 +138,7 @@ class Sender {
   // As Write, but the caller flushes. What has descriptors is a batch, so that they are
   // copied.
   WriteAnswer Enqueue(const Outgoing& message);
-  void AcceptEvents();  // the socket may be writable, the retry may be due
+  void AcceptEvents(bool retry_due);  // and the socket may be writable
   bool CanFlush() const { return !queue_.waiting() && !queue_.empty(); }
   Segment* FindSegment(uint32_t id) const;
 

@@ -77,7 +77,7 @@ void SharedSender::Run(Workspace& workspace, std::unique_lock<std::mutex>& lock,
     lock.lock();
     more = sender_->Conclude(workspace, result);
     if (std::exchange(attended_, false)) {  // SND-7: no other event may come
-      sender_->AcceptEvents();
+      sender_->AcceptEvents(false);
       more = sender_->CanFlush();
     }
     if (!more) break;
@@ -116,13 +116,13 @@ void SharedSender::Tell(std::unique_lock<std::mutex>& lock) {
 
 // ------------------------------------------------------------ for the loop
 
-void SharedSender::Attend() {
+void SharedSender::AttendTo(bool retry_due) {
   std::unique_lock<std::mutex> lock(mutex_);
   woken_ = true;  // the loop asks what is wanted when this returns
   if (flushing_) {
     attended_ = true;  // it may be what ends the wait that this flush is about to be told of
   } else {
-    sender_->AcceptEvents();
+    sender_->AcceptEvents(retry_due);
     Run(loop_, lock, kRoundsPerWrite);
   }
   woken_ = false;

@@ -12,10 +12,10 @@
 //             the system call
 //
 // The loop's thread watches fd() for writability while wants_writable(), or edge-triggered
-// all the time, and calls Attend when `wake` was called, when the socket can be written,
-// and after retry_ms(). `wake` is called once until Attend (SND-13), by any thread and
-// outside the lock: an eventfd is what it is made for. Descriptors are copied before they
-// are queued. A segment's chunks are allocated and released through here.
+// all the time, and calls Attend when `wake` was called and when the socket can be
+// written, and OnRetry after retry_ms(). `wake` is called once until Attend (SND-13), by any thread
+// and outside the lock: an eventfd is what it is made for. Descriptors are copied before they are
+// queued. A segment's chunks are allocated and released through here.
 #ifndef PORTPROOF_PORT_SHARED_SENDER_H_
 #define PORTPROOF_PORT_SHARED_SENDER_H_
 
@@ -67,7 +67,8 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
 
   // For the loop's thread.
   int fd() const { return fd_; }
-  void Attend();  // the wake, writability, or the retry
+  void Attend() { AttendTo(false); }  // the wake, or writability
+  void OnRetry() { AttendTo(true); }  // retry_ms() are over
   bool wants_writable();
   std::optional<uint32_t> retry_ms();
   size_t queued_messages();
@@ -84,6 +85,7 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment,
                            uint32_t writer);
   void Run(Workspace& workspace, std::unique_lock<std::mutex>& lock, int rounds);
+  void AttendTo(bool retry_due);
   void Sort();
   void Tell(std::unique_lock<std::mutex>& lock);
 

@@ -259,7 +259,10 @@ TEST(SharedSenderTest, TheLoopIsWokenForARetry) {
   EXPECT_EQ(loop.sender->retry_ms(), std::optional(kRetryFirstMs));
   ASSERT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
   EXPECT_EQ(loop.wakes.load(), 1U);
-  loop.sender->Attend();
+  loop.sender->Attend();  // for the wake: the delay is not over
+  EXPECT_EQ(loop.sender->retry_ms(), std::optional(kRetryFirstMs));
+  EXPECT_EQ(loop.sender->queued_messages(), 2U);
+  loop.sender->OnRetry();
   EXPECT_EQ(loop.sender->retry_ms(), std::nullopt);
   EXPECT_EQ(loop.sender->queued_messages(), 0U);
 }
