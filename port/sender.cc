@@ -256,6 +256,7 @@ void Sender::AcceptEvents(bool retry_due) {
 }
 
 void Sender::OnHangUp() {
+  retry_ms_.reset();
   queue_.PortError(actions_);
   Perform();
 }

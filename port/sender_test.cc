@@ -104,6 +104,15 @@ TEST(SenderTest, SND_4_AHangUpFailsThePort) {
   EXPECT_EQ(port.Write("more"), WriteAnswer::kFailed);
 }
 
+// SND-2: a failed port asks for nothing.
+TEST(SenderTest, SND_4_AHangUpEndsTheRetry) {
+  FaultKernel kernel({.call = Call::kSend, .number = 0, .error = ENOBUFS});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  EXPECT_EQ(port.Write("later"), WriteAnswer::kAccepted);
+  port.sender->OnHangUp();
+  EXPECT_EQ(port.sender->retry_ms(), std::nullopt);
+}
+
 TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
   LocalPort port;
   const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
