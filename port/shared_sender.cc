@@ -69,7 +69,7 @@ void SharedSender::Run(Workspace& workspace, std::unique_lock<std::mutex>& lock,
   const bool was_armed = sender_->wants_writable();
   const bool was_retrying = sender_->retry_ms().has_value();
   bool more = true;
-  while (!closing_ && rounds-- > 0) {
+  while (!closing_ && !hung_up_ && rounds-- > 0) {
     more = sender_->Prepare(workspace);
     if (!more) break;
     lock.unlock();
@@ -83,6 +83,7 @@ void SharedSender::Run(Workspace& workspace, std::unique_lock<std::mutex>& lock,
     if (!more) break;
   }
   flushing_ = false;
+  if (std::exchange(hung_up_, false)) sender_->OnHangUp();
   if (closing_) sender_->Close();
   wake_wanted_ |= (sender_->wants_writable() && !was_armed) ||
                   (sender_->retry_ms().has_value() && !was_retrying) ||
@@ -145,6 +146,15 @@ size_t SharedSender::queued_messages() {
   return sender_->queued_messages();
 }
 
+void SharedSender::OnHangUp() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  hung_up_ = flushing_;  // that thread fails it
+  if (flushing_) return;
+  sender_->OnHangUp();
+  Sort();
+  Tell(lock);
+}
+
 void SharedSender::Close() {
   std::unique_lock<std::mutex> lock(mutex_);
   closing_ = true;
@@ -174,6 +184,11 @@ std::optional<ChunkRange> SharedSender::Allocate(Segment& segment, uint32_t byte
 void SharedSender::Release(Segment& segment, const ChunkRange& range) {
   const std::lock_guard<std::mutex> lock(mutex_);
   segment.Release(range);
+}
+
+void SharedSender::ReceiverDied(Segment& segment) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  segment.ReceiverDied();
 }
 
 }  // namespace portproof

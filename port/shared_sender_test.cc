@@ -376,5 +376,31 @@ TEST(SharedSenderTest, AFailedAnnouncementIsTold) {
   EXPECT_EQ(completions[0].message_id, 0U);
 }
 
+// SND-4: the loop sees the other end gone, perhaps while a writer is at the kernel.
+TEST(SharedSenderTest, AHangUpFailsWhatIsQueued) {
+  for (const bool during_send : {false, true}) {
+    BusyKernel kernel;
+    auto pair = SocketPair::Create(Newest(), kSizes);
+    ASSERT_TRUE(pair.ok());
+    Workspace workspace(kernel);
+    Loop loop(workspace, std::move(pair->send_end));
+    SharedSender::Writer writer(loop.sender, workspace);
+    if (during_send) {
+      kernel.during_send = [&loop] {
+        loop.sender->OnHangUp();
+        return EAGAIN;
+      };
+    }
+    EXPECT_EQ(writer.Write({.type = kData, .batch = !during_send}), WriteAnswer::kAccepted);
+    if (!during_send) loop.sender->OnHangUp();
+    EXPECT_EQ(loop.sender->queued_messages(), 0U);
+    std::vector<Completion> completions;
+    writer.TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), 1U);
+    EXPECT_FALSE(completions[0].ok);
+    EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kFailed);
+  }
+}
+
 }  // namespace
 }  // namespace portproof
