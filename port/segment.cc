@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -68,6 +69,7 @@ std::span<uint8_t> Segment::Memory(const ChunkRange& range) const {
 
 Buffer Segment::BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id,
                          uint16_t port) const {
+  assert(bytes <= Memory(range).size());
   return {.address = reinterpret_cast<uint64_t>(Memory(range).data()),
           .id = buffer_id,
           .bytes = bytes,

@@ -53,7 +53,7 @@ class Segment {
 
   std::optional<ChunkRange> Allocate(uint32_t bytes);
   std::span<uint8_t> Memory(const ChunkRange& range) const;
-  // The first `bytes` of a range as a buffer of a chain.
+  // The first `bytes` of a range, at most all of it, as a buffer of a chain.
   Buffer BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id, uint16_t port) const;
   void HandedOver(const Reference& reference) { ledger_.HandedOver(reference, geometry_); }
   // The datagram that names them did not go after all.

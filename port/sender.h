@@ -21,8 +21,10 @@
 #define PORTPROOF_PORT_SENDER_H_
 
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -75,7 +77,9 @@ struct Completion {
   friend bool operator==(const Completion&, const Completion&) = default;
 };
 
+// precondition: less than 4 GiB
 inline Buffer PlainBuffer(std::span<const uint8_t> bytes, uint64_t id = 0) {
+  assert(bytes.size() <= std::numeric_limits<uint32_t>::max());
   return {.address = reinterpret_cast<uint64_t>(bytes.data()),
           .id = id,
           .bytes = static_cast<uint32_t>(bytes.size())};
