@@ -18,7 +18,8 @@
 //   source    nxt_port_read_enable, nxt_port_read_handler, nxt_port_queue_read_handler
 //
 // A handler may write, take turns of other workspaces, close this receiver, or destroy it;
-// an observer may write only.
+// an observer, and ask_segment, may write only. What an announcement lets go on is handed
+// to its own receiver's handler within this turn. Announcements are never handed to one.
 #ifndef PORTPROOF_PORT_RECEIVER_H_
 #define PORTPROOF_PORT_RECEIVER_H_
 
@@ -66,7 +67,7 @@ struct ReceiverOptions {
   const Profile* profile = nullptr;  // never null
   PortSizes sizes = {};
   int32_t pid = 0;  // that segments of unit-seed name; 0: this process's number (SHM-8)
-  HandledTypes handled = HandledTypes::All();
+  HandledTypes handled = HandledTypes::All();  // mmap among them, if segments may come
   ReassemblyLimits limits = {};
   bool takes_fragments = true;              // FRG-10
   uint32_t reads_per_turn = kReadsPerTurn;  // RCV-4, at least 1
@@ -84,7 +85,7 @@ class Receiver {
  public:
   using Handler = std::function<void(Message&)>;
 
-  // The workspace outlives the receiver.
+  // The workspace outlives the receiver. Refused, the socket is closed.
   static absl::StatusOr<std::unique_ptr<Receiver>> Adopt(Workspace& workspace, OwnedFd socket,
                                                          ReceiverOptions options, Handler handler);
   Receiver(const Receiver&) = delete;
@@ -94,8 +95,10 @@ class Receiver {
   int fd() const { return socket_.get(); }
   bool open() const { return socket_.valid(); }
   Next Turn();
-  void SenderDied(int32_t sender);  // the owner's word (FRG-9)
-  void Close();                     // discards what is unfinished (FRG-9)
+  // The owner's word (FRG-9). As remove_pid does, it discards what is unfinished on this
+  // port, and unmaps the sender's segments for the whole process.
+  void SenderDied(int32_t sender);
+  void Close();  // discards what is unfinished (FRG-9)
 
   uint64_t refusals(Rule rule) const { return refusals_[static_cast<size_t>(rule)]; }
   uint64_t refusals() const;

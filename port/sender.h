@@ -11,7 +11,8 @@
 //             TakeCompletions and never run from inside (CMP-4).
 //             wants_writable(): call OnWritable when the socket can be written;
 //             retry_ms(): call OnRetry after so long. Between them nothing stands still
-//             (SND-7); an edge-triggered loop may watch for writability all the time
+//             (SND-7); an edge-triggered loop may watch for writability all the time.
+//             A write refused for want of a descriptor's copy may leave the first wanted
 //   holds     the socket; the descriptors it owns; what SND-12 allows. A child that was
 //             forked cannot use it: writes are refused there, and it adopts anew (PRT-1).
 //             Not for several threads: see shared_sender.h
