@@ -11,28 +11,6 @@ constexpr uint32_t kPlainIovecsMax = 8;  // IOV-3: seven runs and the header
 constexpr size_t kHeaderlessKept = 64;
 constexpr uint64_t kReferencesMax = 79;  // IOV-3: runs of a datagram in shared mode
 
-struct Needs {
-  uint32_t least;
-  uint32_t most;
-  bool one_too;  // false: exactly least or most (start_process: 0 or 2)
-};
-
-// FDS-6: how many descriptors a message of this type carries; nullopt: not said.
-std::optional<Needs> NeedsOf(Type type, const Profile& profile) {
-  switch (type) {
-    case Type::kMmap:
-    case Type::kChangeFile:
-      return Needs{1, 1, true};
-    case Type::kNewPort:
-      return Needs{1, profile.fds_max, true};
-    case Type::kStartWorker:
-    case Type::kStartProcess:
-      return Needs{0, 2, false};
-    default:
-      return std::nullopt;
-  }
-}
-
 }  // namespace
 
 void Checker::State::Count(const Datagram& datagram) {
@@ -114,11 +92,8 @@ void Checker::State::JudgeDescriptors(Datagram& datagram) {
     return;
   }
   if (datagram.header.nf || !datagram.type || event.ctrl_truncated) return;
-  const std::optional<Needs> needs = NeedsOf(*datagram.type, profile);
-  if (!needs) return;
-  const bool right = needs->one_too ? event.fds >= needs->least && event.fds <= needs->most
-                                    : event.fds == needs->least || event.fds == needs->most;
-  if (right) return;
+  const std::optional<FdNeeds> needs = NeedsOf(*datagram.type, profile);
+  if (!needs || needs->Allow(event.fds)) return;
   std::string expected = absl::StrCat(needs->least);
   if (needs->most != needs->least)
     absl::StrAppend(&expected, needs->one_too ? " to " : " or ", needs->most);

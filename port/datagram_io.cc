@@ -156,6 +156,16 @@ Answer ReceiveBatch::Receive(Kernel& kernel, int socket, unsigned count, unsigne
 
 namespace {
 
+// SCM_PIDFD, which the system's headers lack: a descriptor that nobody passed. The kernel
+// makes one for each datagram where somebody set SO_PASSPIDFD on the socket.
+constexpr int kPidfd = 4;
+
+void ClosePidfd(const cmsghdr* control) {
+  int fd = -1;  // or an error, negative
+  if (control->cmsg_len >= CMSG_LEN(sizeof fd)) std::memcpy(&fd, CMSG_DATA(control), sizeof fd);
+  OwnedFd(fd).Close();  // FDS-5
+}
+
 void TakeDescriptors(const cmsghdr* control, Fds& fds) {
   const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   for (size_t i = 0; i < count; ++i) {
@@ -178,6 +188,8 @@ ReceiveBatch::Passed ReceiveBatch::TakeControl(msghdr& message, Fds& fds) {
     } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
       ++passed.rights_messages;
       TakeDescriptors(control, fds);
+    } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == kPidfd) {
+      ClosePidfd(control);
     }
   }
   return passed;

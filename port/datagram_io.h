@@ -136,6 +136,9 @@ class ReceiveBatch {
   // kDatagram: `received` of those made ready came. Any other answer: none did.
   Answer Receive(Kernel& kernel, int socket, unsigned count, unsigned& received);
 
+  unsigned received() const { return received_; }
+  unsigned taken() const { return taken_; }
+
   // Of the i-th that came; each is taken once, which moves its descriptors to `fds`.
   Received Take(unsigned index, Fds& fds) {
     assert(index < received_ && index == taken_);

@@ -21,9 +21,12 @@ namespace {
 
 using testing::LocalPort;
 using testing::Newest;
+using testing::NewSegment;
 using testing::OpenDescriptors;
 using testing::Pattern;
 using testing::ProfileOf;
+using testing::ReferenceText;
+using testing::SendRaw;
 using testing::TextBuffer;
 using testing::TextOf;
 using testing::TypeNumber;
@@ -43,28 +46,6 @@ int NewPipeEnd() {
   EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
   ::close(ends[1]);
   return ends[0];
-}
-
-void SendRaw(const LocalPort& port, const Header& header, const std::string& payload,
-             const std::vector<int>& fds = {}) {
-  auto bytes = EncodeHeader(header);
-  std::array<iovec, 2> vectors = {
-      {{bytes.data(), bytes.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
-  std::vector<uint8_t> control(CMSG_SPACE(fds.size() * sizeof(int)));
-  msghdr message = {};
-  message.msg_iov = vectors.data();
-  message.msg_iovlen = vectors.size();
-  if (!fds.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::copy_n(fds.data(), fds.size(), reinterpret_cast<int*>(CMSG_DATA(rights)));
-  }
-  EXPECT_EQ(::sendmsg(port.sender->fd(), &message, MSG_DONTWAIT),
-            static_cast<ssize_t>(kHeaderBytes + payload.size()));
 }
 
 TEST_F(PortTest, WhatIsWrittenArrives) {
@@ -281,13 +262,6 @@ TEST_F(PortTest, ATurnHasAnEnd) {
   EXPECT_EQ(port.delivered.size(), 12U);
 }
 
-std::shared_ptr<Segment> NewSegment(uint32_t id, const Profile& profile = Newest()) {
-  auto segment = Segment::Create({.id = id, .source_pid = ::getpid(), .sent_over = kSentOverAny},
-                                 profile.segment_layout);
-  EXPECT_TRUE(segment.ok()) << segment.status();
-  return std::make_shared<Segment>(*std::move(segment));
-}
-
 // SHM-6, SHM-13, SND-6: announced, lent, taken, freed once.
 TEST_F(PortTest, MessagesInSharedMemory) {
   LocalPort port;
@@ -322,154 +296,6 @@ TEST_F(PortTest, ASegmentThatWasNotAnnouncedIsRefusedToTheWriter) {
   const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
   EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
             WriteAnswer::kNoSegment);
-}
-
-std::string ReferenceText(const Reference& reference) {
-  const auto bytes = EncodeReference(reference);
-  return {bytes.begin(), bytes.end()};
-}
-
-// SHM-10: held, asked for once, delivered in order when the announcement came, also over
-// another port of the process.
-TEST_F(PortTest, AnUnknownSegmentIsAskedFor) {
-  const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
-  std::vector<uint32_t> asked;
-  LocalPort port(Newest(),
-                 {.segments = segments, .ask_segment = [&asked](int32_t sender, uint32_t id) {
-                    EXPECT_EQ(sender, ::getpid());
-                    asked.push_back(id);
-                  }});
-  LocalPort other(Newest(), {.segments = segments});
-  const auto segment = NewSegment(3);
-  const auto range = segment->Allocate(20'000);
-  const Header shared = {.stream = 4, .pid = ::getpid(), .type = port.data_type, .mmap = true};
-  SendRaw(port, shared, ReferenceText({3, range->first, 20'000}));
-  segment->HandedOver({3, range->first, 20'000});
-  EXPECT_EQ(port.Write("behind it", 4), WriteAnswer::kAccepted);
-  EXPECT_EQ(port.Write("another stream", 5), WriteAnswer::kAccepted);
-  port.Drain();
-  EXPECT_EQ(asked, std::vector<uint32_t>{3});
-  ASSERT_EQ(port.delivered.size(), 1U);
-  EXPECT_EQ(port.receiver->held_messages(), 2U);
-  EXPECT_EQ(other.sender->Announce(segment), WriteAnswer::kAccepted);
-  other.Drain();
-  ASSERT_EQ(port.delivered.size(), 3U);
-  EXPECT_EQ(port.delivered[1].text.size(), 20'000U);
-  EXPECT_EQ(port.delivered[2].text, "behind it");
-  EXPECT_EQ(segment->FreeCount(), 640U);
-  EXPECT_EQ(port.receiver->held_messages(), 0U);
-}
-
-// SHM-10, FDS-5: each id is asked for once, and what is held keeps its descriptors.
-TEST_F(PortTest, WhatIsHeldKeepsItsDescriptors) {
-  std::vector<uint32_t> asked;
-  LocalPort port(Newest(),
-                 {.ask_segment = [&asked](int32_t, uint32_t id) { asked.push_back(id); }});
-  const auto segment = NewSegment(3);
-  const int fd = NewPipeEnd();
-  for (const uint32_t stream : {4U, 5U}) {
-    const auto range = segment->Allocate(100);
-    segment->HandedOver({3, range->first, 100});
-    SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
-            ReferenceText({3, range->first, 100}), {fd});
-  }
-  ::close(fd);
-  port.Drain();
-  EXPECT_EQ(asked, std::vector<uint32_t>{3});
-  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
-  port.Drain();
-  ASSERT_EQ(port.delivered.size(), 2U);
-  for (const auto& delivered : port.delivered) EXPECT_EQ(delivered.fds, 1U);
-}
-
-// A message in one chunk of a segment that was not announced, perhaps a fragment.
-void SendHeld(const LocalPort& port, Segment& segment, const Header& header) {
-  const auto range = segment.Allocate(100);
-  segment.HandedOver({segment.id(), range->first, 100});
-  SendRaw(port, header, ReferenceText({segment.id(), range->first, 100}));
-}
-
-Header SharedOf(const LocalPort& port, uint32_t stream, bool mf = false) {
-  return {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true, .mf = mf};
-}
-
-// SHM-10: of a stream goes on what can, and nothing overtakes what cannot.
-TEST_F(PortTest, WhatIsHeldGoesOnAsFarAsItCan) {
-  LocalPort port;
-  const auto first = NewSegment(3);
-  const auto second = NewSegment(9);
-  SendHeld(port, *first, SharedOf(port, 4));
-  EXPECT_EQ(port.Write("b", 4), WriteAnswer::kAccepted);
-  SendHeld(port, *second, SharedOf(port, 4));
-  EXPECT_EQ(port.Write("d", 4), WriteAnswer::kAccepted);
-  port.Drain();
-  EXPECT_EQ(port.receiver->held_messages(), 4U);
-  EXPECT_EQ(port.sender->Announce(first), WriteAnswer::kAccepted);
-  port.Drain();
-  ASSERT_EQ(port.delivered.size(), 2U);
-  EXPECT_EQ(port.delivered[1].text, "b");
-  EXPECT_EQ(port.sender->Announce(second), WriteAnswer::kAccepted);
-  port.Drain();
-  ASSERT_EQ(port.delivered.size(), 4U);
-  EXPECT_EQ(port.delivered[3].text, "d");
-}
-
-// RCV-5: a datagram that tears a held message takes it away; what waited behind it does
-// not wait any more, and the torn message's chunks are free.
-TEST_F(PortTest, WhatWaitedBehindATornMessageGoesOn) {
-  LocalPort port;
-  const auto segment = NewSegment(3);
-  SendHeld(port, *segment, SharedOf(port, 4, true));
-  EXPECT_EQ(port.Write("behind", 4), WriteAnswer::kAccepted);
-  port.Drain();
-  EXPECT_EQ(port.receiver->held_messages(), 2U);
-  Header torn = SharedOf(port, 4);
-  torn.mmap = false;
-  torn.nf = true;
-  SendRaw(port, torn, Pattern(port.sizes.max_size + 1, 1));  // RCV-1
-  port.Drain();
-  EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), 1U);
-  EXPECT_EQ(port.receiver->held_messages(), 0U);
-  ASSERT_EQ(port.delivered.size(), 1U);
-  EXPECT_EQ(port.delivered[0].text, "behind");
-}
-
-// SHM-10, PRT-2: an announcement lets every port of the process go on, but those that a
-// handler destroys meanwhile.
-TEST_F(PortTest, AnAnnouncementIsForAllPorts) {
-  for (const bool destroys : {false, true}) {
-    const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
-    LocalPort first(Newest(), {.segments = segments});
-    LocalPort second(Newest(), {.segments = segments});
-    const auto segment = NewSegment(3);
-    for (LocalPort* const port : {&first, &second}) {
-      SendHeld(*port, *segment, SharedOf(*port, 4));
-      port->Drain();
-    }
-    if (destroys) first.handler = [&second](Message&) { second.receiver.reset(); };
-    EXPECT_EQ(first.sender->Announce(segment), WriteAnswer::kAccepted);
-    first.Drain();
-    EXPECT_EQ(first.delivered.size(), 1U);
-    EXPECT_EQ(second.delivered.size(), destroys ? 0U : 1U);
-  }
-}
-
-// FRG-8, FRG-9: what is held or was not, and goes, frees what it names and is known.
-TEST_F(PortTest, WhatIsHeldAndGoesFreesItsChunks) {
-  LocalPort port(Newest(), {.limits = {.open = 1}});
-  const auto segment = NewSegment(0);
-  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
-  for (const uint32_t stream : {1U, 2U}) {  // the second does not fit
-    const auto range = segment->Allocate(100);
-    segment->HandedOver({0, range->first, 100});
-    SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
-            ReferenceText({0, range->first, 100}) + ReferenceText({9, 0, 100}));
-  }
-  port.Drain();
-  EXPECT_EQ(port.receiver->refusals(Rule::kFrg8), 1U);
-  EXPECT_EQ(segment->FreeCount(), 639U);
-  port.receiver->Close();
-  EXPECT_EQ(segment->FreeCount(), 640U);
 }
 
 // SHM-1, HDR-5: eight bytes before the references where byte 15 is a flag, and set.
@@ -586,6 +412,28 @@ TEST_F(PortTest, AForkedChildAdoptsAnew) {
   ASSERT_EQ(port.delivered.size(), 2U);
   EXPECT_EQ(port.delivered[1].sender, child);
   EXPECT_EQ(port.delivered[1].header.pid, child);
+}
+
+// PRT-1: a handler that forks returns twice. What was read already is the parent's, and
+// so is what lies in the socket.
+TEST_F(PortTest, AChildForkedByAHandlerTakesNothing) {
+  constexpr uint32_t kMessages = 2 * ReceiveBatch::kDatagramsMax;
+  LocalPort port;
+  for (uint32_t i = 0; i < kMessages; ++i) EXPECT_EQ(port.Write("x", i), WriteAnswer::kAccepted);
+  bool is_child = false;
+  int status = -1;
+  port.handler = [&](Message&) {
+    if (port.delivered.size() != 1) return;
+    const pid_t child = ::fork();
+    is_child = child == 0;
+    if (is_child) return;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+  };
+  const Next next = port.Drain();
+  if (is_child) ::_exit(next == Next::kEnd && port.delivered.size() == 1 ? 0 : 1);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(next, Next::kWait);
+  EXPECT_EQ(port.delivered.size(), kMessages);
 }
 
 // SOC-1, SOC-2, SND-11, PRT-1

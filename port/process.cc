@@ -2,25 +2,17 @@
 
 #include <pthread.h>
 
-#include <atomic>
-
 namespace portproof {
+
+std::atomic<uint32_t> internal::fork_generation{0};
+
 namespace {
 
-std::atomic<uint32_t> generation{0};
-
-bool Register() {
-  return ::pthread_atfork(nullptr, nullptr,
-                          [] { generation.fetch_add(1, std::memory_order_relaxed); }) == 0;
-}
-
-const bool registered = Register();
+[[maybe_unused]] const bool registered =
+    ::pthread_atfork(nullptr, nullptr, [] {
+      internal::fork_generation.fetch_add(1, std::memory_order_relaxed);
+    }) == 0;
 
 }  // namespace
-
-uint32_t ForkGeneration() {
-  static_cast<void>(registered);
-  return generation.load(std::memory_order_relaxed);
-}
 
 }  // namespace portproof

@@ -20,6 +20,8 @@ namespace portproof {
 
 class Receiver;
 
+// Not for several threads, nor are the parts it lends. A config for unit-seed names the
+// process (SHM-8); a child that was forked makes its own.
 class ProcessSegments : public std::enable_shared_from_this<ProcessSegments> {
  public:
   static std::shared_ptr<ProcessSegments> Create(const SegmentConfig& config,

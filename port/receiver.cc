@@ -1,11 +1,12 @@
 #include "port/receiver.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "port/process.h"
 
 namespace portproof {
 namespace {
@@ -16,11 +17,13 @@ constexpr uint64_t kAlternatingFactor = 3;
 
 constexpr size_t kIdleSlots = 16;
 
-ReassemblyConfig ConfigOf(const ReceiverOptions& options) {
+ReassemblyConfig ConfigOf(const ReceiverOptions& options, const BufferPool& pool) {
   ReassemblyConfig config = ConfigFor(*options.profile, options.sizes.max_size);
   config.takes_fragments = options.takes_fragments;
   config.limits = options.limits;
-  config.buffer_bytes = options.sizes.max_size;  // of payload: the header stays in front
+  // Of payload: the header stays in front. What counts is what a kept buffer occupies, and
+  // the pool may serve ports of a larger MAX (FRG-8).
+  config.buffer_bytes = pool.buffer_bytes() - kHeaderBytes;
   return config;
 }
 
@@ -54,7 +57,9 @@ absl::StatusOr<std::unique_ptr<Receiver>> Receiver::Adopt(Workspace& workspace, 
   }
   if (options.segments == nullptr) {
     options.segments =
-        ProcessSegments::Create({.layout = options.profile->segment_layout}, workspace.kernel);
+        ProcessSegments::Create({.layout = options.profile->segment_layout,
+                                 .own_pid = options.pid != 0 ? options.pid : ::getpid()},
+                                kernel);
   }
   return std::unique_ptr<Receiver>(new Receiver(workspace, std::move(socket), std::move(options),
                                                 std::move(handler), type == SOCK_SEQPACKET));
@@ -72,7 +77,7 @@ Receiver::Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options
       read_queue_type_(NumberOf(*options_.profile, Type::kReadQueue)),
       remove_pid_type_(NumberOf(*options_.profile, Type::kRemovePid)),
       intake_{options_.profile, options_.sizes.max_size, options_.handled},
-      reassembly_(ConfigOf(options_)) {
+      reassembly_(ConfigOf(options_, workspace.pool)) {
   options_.segments->receivers().push_back(this);
   if (mmap_type_) attended_ = attended_.With(*mmap_type_);
   if (remove_pid_type_ && options_.obeys_remove_pid) attended_ = attended_.With(*remove_pid_type_);
@@ -98,6 +103,20 @@ void Receiver::Close() {
   DiscardHeld(slots);
   slots.swap(resumable_);
   DiscardHeld(slots);
+  if (reading_) ReleaseRest();
+}
+
+// SHM-6: what came with the datagram whose handler closes the receiver.
+void Receiver::ReleaseRest() {
+  ReceiveBatch& batch = workspace_.receive_batch;
+  while (batch.taken() < batch.received()) {
+    Incoming incoming;
+    incoming.index = batch.taken();
+    const Received received = batch.Take(incoming.index, incoming.fds);
+    const auto decoded = DecodeHeader(batch.BytesOf(incoming.index));
+    if (!decoded || received.truncated || !HasReferences(decoded->header)) continue;
+    ReleaseNamed(decoded->header, SenderOf(received, decoded->header), PayloadOf(incoming));
+  }
 }
 
 void Receiver::SenderDied(int32_t sender) {
@@ -120,32 +139,35 @@ uint64_t Receiver::refusals() const {
 // ---------------------------------------------------------------- reading
 
 Next Receiver::Turn() {
-  if (!open() || generation_ != ForkGeneration()) return Next::kEnd;
+  if (!Usable()) return Next::kEnd;
   Workspace& workspace = workspace_;
   if (workspace.receiving) return Next::kCallAgain;
   bool destroyed = false;
   destroyed_ = &destroyed;
   workspace.receiving = true;
+  if (!resumable_.empty()) ResumeAll(destroyed);  // before anything newer
+  reading_ = true;
   struct Turn turn = {.reads_left = options_.reads_per_turn};
   Next next = Next::kRead;
-  while (next == Next::kRead && !destroyed && open()) Read(turn, next, destroyed);
+  while (next == Next::kRead && !destroyed && Usable()) Read(turn, next, destroyed);
   workspace.receive_batch.CloseRest();
   workspace.receiving = false;
   workspace.finished_handlers.clear();
   if (destroyed) return Next::kEnd;
+  reading_ = false;
   const uint32_t reads = options_.reads_per_turn - turn.reads_left;
   first_wanted_ = std::clamp(reads, 1U, ReceiveBatch::kDatagramsMax);
   destroyed_ = nullptr;
   if (next == Next::kEnd) Close();  // FRG-9
   ShrinkIfIdle();
-  return open() ? next : Next::kEnd;
+  return Usable() ? next : Next::kEnd;
 }
 
 // A burst of unfinished messages leaves nothing behind.
 void Receiver::ShrinkIfIdle() {
   if (reassembly_.open() != 0 || held_.count() != 0 || !resumable_.empty()) return;
   if (unfinished_.capacity() <= kIdleSlots && held_incoming_.capacity() <= kIdleSlots) return;
-  reassembly_ = Reassembly(ConfigOf(options_));
+  reassembly_ = Reassembly(ReassemblyConfig(reassembly_.config()));
   held_ = HeldMessages();
   unfinished_ = std::vector<Unfinished>();  // and its capacity
   held_incoming_ = std::vector<std::unique_ptr<Incoming>>();
@@ -264,7 +286,7 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     next = After(turn, Answer::kDatagram);
     OnDatagram(received, incoming);
     if (!destroyed && options_.segments->resumable()) Resume(*options_.segments);
-    if (destroyed || !open()) return;
+    if (destroyed || !Usable()) return;
   }
 }
 
@@ -309,11 +331,12 @@ void Receiver::RefuseAndDiscard(Rule rule, const std::optional<Header>& header, 
   Refuse(rule, header, sender, false);
 }
 
-// HDR-7: once while the pair stays the same, as in a pid namespace it does.
+// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
+// many pairs is forgotten.
 void Receiver::ReportPid(const Header& header, int32_t sender) {
-  if (header.pid == reported_pid_ && sender == reported_sender_) return;
-  reported_pid_ = header.pid;
-  reported_sender_ = sender;
+  const std::pair pair(header.pid, sender);
+  if (std::find(reported_.begin(), reported_.end(), pair) != reported_.end()) return;
+  reported_[reported_next_++ % reported_.size()] = pair;
   Refuse(Rule::kHdr7, header, sender, true);
 }
 

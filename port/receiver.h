@@ -18,7 +18,8 @@
 //   source    nxt_port_read_enable, nxt_port_read_handler, nxt_port_queue_read_handler
 //
 // A handler may write, take turns of other workspaces, close this receiver, or destroy it;
-// an observer may write only.
+// an observer, and ask_segment, may write only. What an announcement lets go on is handed
+// to its own receiver's handler within this turn. Announcements are never handed to one.
 #ifndef PORTPROOF_PORT_RECEIVER_H_
 #define PORTPROOF_PORT_RECEIVER_H_
 
@@ -36,6 +37,7 @@
 #include "absl/status/statusor.h"
 #include "port/buffer_pool.h"
 #include "port/owned_fd.h"
+#include "port/process.h"
 #include "port/process_segments.h"
 #include "port/socket_pair.h"
 #include "port/workspace.h"
@@ -65,7 +67,8 @@ struct Refusal {
 struct ReceiverOptions {
   const Profile* profile = nullptr;  // never null
   PortSizes sizes = {};
-  HandledTypes handled = HandledTypes::All();
+  int32_t pid = 0;  // that segments of unit-seed name; 0: this process's number (SHM-8)
+  HandledTypes handled = HandledTypes::All();  // mmap among them, if segments may come
   ReassemblyLimits limits = {};
   bool takes_fragments = true;              // FRG-10
   uint32_t reads_per_turn = kReadsPerTurn;  // RCV-4, at least 1
@@ -83,7 +86,7 @@ class Receiver {
  public:
   using Handler = std::function<void(Message&)>;
 
-  // The workspace outlives the receiver.
+  // The workspace outlives the receiver. Refused, the socket is closed.
   static absl::StatusOr<std::unique_ptr<Receiver>> Adopt(Workspace& workspace, OwnedFd socket,
                                                          ReceiverOptions options, Handler handler);
   Receiver(const Receiver&) = delete;
@@ -93,8 +96,10 @@ class Receiver {
   int fd() const { return socket_.get(); }
   bool open() const { return socket_.valid(); }
   Next Turn();
-  void SenderDied(int32_t sender);  // the owner's word (FRG-9)
-  void Close();                     // discards what is unfinished (FRG-9)
+  // The owner's word (FRG-9). As remove_pid does, it discards what is unfinished on this
+  // port, and unmaps the sender's segments for the whole process.
+  void SenderDied(int32_t sender);
+  void Close();  // discards what is unfinished (FRG-9)
 
   uint64_t refusals(Rule rule) const { return refusals_[static_cast<size_t>(rule)]; }
   uint64_t refusals() const;
@@ -121,6 +126,8 @@ class Receiver {
 
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
            bool seqpacket);
+  // Not in a child either, to which a handler may return that forked (PRT-1).
+  bool Usable() const { return open() && generation_ == ForkGeneration(); }
   void ShrinkIfIdle();
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
@@ -133,7 +140,12 @@ class Receiver {
     return header.mmap && header.type != read_queue_type_;  // SHM-1
   }
   bool TakeReferences(Incoming& incoming);
+  // Never held: what is may wait for it (SHM-10).
+  bool IsAnnouncement(const Header& header) const {
+    return header.type == mmap_type_ && IsMessage(header);
+  }
   bool DecodeList(const Header& header, std::span<const uint8_t> payload);
+  void ReleaseRest();
   void ReleaseNamed(const Header& header, int32_t sender, std::span<const uint8_t> payload);
   void ReleaseHoldings();
 
@@ -193,10 +205,11 @@ class Receiver {
   std::vector<std::unique_ptr<Incoming>> held_incoming_;  // by slot of held_
   std::vector<uint32_t> resumable_;
   std::array<uint64_t, kRuleCount> refusals_ = {};
-  int32_t reported_pid_ = 0;
-  int32_t reported_sender_ = 0;
+  std::array<std::pair<int32_t, int32_t>, 16> reported_ = {};  // header's pid, sender
+  size_t reported_next_ = 0;
   int last_error_ = 0;
   bool* destroyed_ = nullptr;  // of the turn that is going on
+  bool reading_ = false;       // the workspace's batch is ours
 };
 
 // What unfinished messages can make a receiver hold, whatever its peers send (FRG-8): the

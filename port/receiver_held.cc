@@ -25,7 +25,7 @@ bool Receiver::TakeReferences(Incoming& incoming) {
       refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
                                                      workspace_.holdings);
     }
-  } else if (!incoming.resumed) {
+  } else if (!incoming.resumed && !IsAnnouncement(header)) {
     workspace_.references.clear();
     if (Hold(incoming)) return false;
   }
@@ -35,10 +35,11 @@ bool Receiver::TakeReferences(Incoming& incoming) {
   return false;
 }
 
-// Frees the chunks of the good references of a datagram that goes no further.
+// Frees the chunks of the good references of a datagram that goes no further. In a child
+// they are the parent's (PRT-1).
 void Receiver::ReleaseNamed(const Header& header, int32_t sender,
                             std::span<const uint8_t> payload) {
-  if (!DecodeList(header, payload)) return;
+  if (generation_ != ForkGeneration() || !DecodeList(header, payload)) return;
   options_.segments->receiver().Accept(sender, workspace_.references, workspace_.holdings);
   ReleaseHoldings();
 }
@@ -91,7 +92,7 @@ bool Receiver::Hold(Incoming& incoming) {
 Part Receiver::KeepPayload(Incoming& incoming) {
   if (incoming.payload_bytes == 0) return {};
   const std::span<const uint8_t> payload = PayloadOf(incoming);
-  if (payload.size() < options_.sizes.max_size / 2) {
+  if (payload.size() < reassembly_.config().buffer_bytes / 2) {
     if (Block* const slab = NewSlab(static_cast<uint32_t>(payload.size()))) {
       std::memcpy(slab->bytes(), payload.data(), payload.size());
       return {slab, 0, static_cast<uint32_t>(payload.size())};
@@ -121,19 +122,24 @@ void Receiver::Resume(ProcessSegments& segments) {
   }
 }
 
+// As in a turn: no other begins on its workspace meanwhile.
 void Receiver::ResumeOwn() {
   if (destroyed_ != nullptr) {  // in the middle of its own turn
     ResumeAll(*destroyed_);
     return;
   }
+  Workspace& workspace = workspace_;
+  const bool receiving = std::exchange(workspace.receiving, true);  // perhaps another's turn
   bool destroyed = false;
   destroyed_ = &destroyed;
   ResumeAll(destroyed);
   if (!destroyed) destroyed_ = nullptr;
+  workspace.receiving = receiving;
+  if (!receiving) workspace.finished_handlers.clear();
 }
 
 void Receiver::ResumeAll(const bool& destroyed) {
-  while (!destroyed && !resumable_.empty()) {
+  while (!destroyed && generation_ == ForkGeneration() && !resumable_.empty()) {
     const uint32_t slot = resumable_.front();
     resumable_.erase(resumable_.begin());
     const std::unique_ptr<Incoming> incoming = std::move(held_incoming_[slot]);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -22,16 +23,10 @@ using testing::Call;
 using testing::FaultKernel;
 using testing::LocalPort;
 using testing::Newest;
+using testing::OpenDescriptors;
 using testing::ProfileOf;
+using testing::SendRaw;
 using testing::TypeNumber;
-
-void SendRaw(const LocalPort& port, const Header& header, const std::string& payload) {
-  const auto encoded = EncodeHeader(header);
-  std::string bytes(encoded.begin(), encoded.end());
-  bytes += payload;
-  EXPECT_EQ(::send(port.sender->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT),
-            static_cast<ssize_t>(bytes.size()));
-}
 
 std::string PidText(int32_t pid) { return {reinterpret_cast<const char*>(&pid), sizeof pid}; }
 
@@ -80,6 +75,19 @@ TEST(ReceiverTest, HDR_7_AForeignPidIsToldOnce) {
   EXPECT_EQ(port.told[1].header->pid, pid + 2);
 }
 
+// HDR-7: once for each, however they take turns.
+TEST(ReceiverTest, HDR_7_SendersThatTakeTurnsAreToldOnceEach) {
+  LocalPort port;
+  for (int round = 0; round < 3; ++round) {
+    for (int32_t other = 1; other <= 5; ++other) {
+      SendRaw(port, {.stream = 1, .pid = ::getpid() + other, .type = port.data_type}, "x");
+    }
+  }
+  port.Drain();
+  EXPECT_EQ(port.delivered.size(), 15U);
+  EXPECT_EQ(port.told.size(), 5U);
+}
+
 TEST(ReceiverTest, FRG_10_OneThatTakesNoFragments) {
   LocalPort port(Newest(), {.takes_fragments = false});
   SendRaw(port, {.stream = 1, .pid = ::getpid(), .type = port.data_type, .mf = true}, "begun");
@@ -106,6 +114,46 @@ TEST(ReceiverTest, FRG_9_RemovePidIsObeyedOrNot) {
   }
 }
 
+// SHM-8: the seed's layout has no source; that a segment is for this process must be right.
+TEST(ReceiverTest, SHM_8_TheSeedsSegmentsNameTheirReceiver) {
+  const Profile& seed = ProfileOf("unit-seed");
+  LocalPort port(seed);
+  uint32_t id = 0;
+  for (const int32_t destination : {0, ::getpid(), ::getpid() + 1}) {
+    auto segment =
+        Segment::Create({.id = id++, .destination_pid = destination, .sent_over = kSentOverAny},
+                        seed.segment_layout);
+    ASSERT_TRUE(segment.ok()) << segment.status();
+    EXPECT_EQ(port.sender->Announce(std::make_shared<Segment>(*std::move(segment))),
+              WriteAnswer::kAccepted);
+    port.Drain();
+  }
+  EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 2U);
+  const SegmentTable& table = port.receiver->options().segments->receiver().table();
+  EXPECT_TRUE(table.Find(::getpid(), 1).has_value());
+}
+
+// FDS-2, FDS-5: whoever made the socket may have asked for a pidfd with each datagram. The
+// kernel makes it, nobody passed it.
+TEST(ReceiverTest, FDS_5_ADescriptorOfTheKernelsIsClosed) {
+  constexpr int kPassPidfd = 76;  // SO_PASSPIDFD, since Linux 6.5
+  LocalPort port;
+  const int one = 1;
+  if (::setsockopt(port.receiver->fd(), SOL_SOCKET, kPassPidfd, &one, sizeof one) != 0) {
+    GTEST_SKIP() << "this kernel has no SO_PASSPIDFD";
+  }
+  const size_t before = OpenDescriptors();
+  const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  EXPECT_EQ(port.Write("none"), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.Write("two", 1, fds), WriteAnswer::kAccepted);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[0].fds, 0U);
+  EXPECT_EQ(port.delivered[1].fds, 2U);
+  EXPECT_EQ(port.receiver->refusals(), 0U);
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
 // RCV-6
 TEST(ReceiverTest, RCV_6_AnErrorEndsItAndIsKept) {
   FaultKernel kernel({.call = Call::kReceive, .number = 0, .error = EBADF});
@@ -125,6 +173,30 @@ TEST(ReceiverTest, RCV_7_ATurnWithinATurnIsPutOff) {
   EXPECT_EQ(port.Drain(), Next::kWait);
   EXPECT_EQ(within, Next::kCallAgain);
   EXPECT_EQ(port.delivered.size(), 2U);
+}
+
+// SHM-6, PRT-2: what was read with the message whose handler closes the receiver is gone for
+// its sender, so its chunks are freed; its descriptors are closed.
+TEST(ReceiverTest, SHM_6_WhatIsLeftOfABatchFreesItsChunks) {
+  for (const bool destroys : {false, true}) {
+    LocalPort port;
+    const size_t before = OpenDescriptors();
+    const auto segment = testing::NewSegment(0);
+    EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    for (uint32_t stream = 1; stream <= 3; ++stream) {
+      const auto range = segment->Allocate(100);
+      segment->HandedOver({0, range->first, 100});
+      SendRaw(port, {.stream = stream, .pid = ::getpid(), .type = port.data_type, .mmap = true},
+              testing::ReferenceText({0, range->first, 100}), {port.sender->fd()});
+    }
+    port.handler = [&port, destroys](Message&) {
+      destroys ? port.receiver.reset() : port.receiver->Close();
+    };
+    EXPECT_EQ(port.receiver->Turn(), Next::kEnd);
+    EXPECT_EQ(port.delivered.size(), 1U);
+    EXPECT_EQ(segment->FreeCount(), 640U);
+    EXPECT_EQ(OpenDescriptors(), before);  // a segment's more, a receiver's less
+  }
 }
 
 // PRT-2: what a handler captured goes when its receiver is gone and it has returned.

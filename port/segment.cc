@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
+#include "port/process.h"
 #include "protocol/chunk_map.h"
 
 namespace portproof {
@@ -23,7 +25,8 @@ Segment::Segment(OwnedFd fd, Mapping mapping, uint32_t id, SegmentLayout layout,
       mapping_(std::move(mapping)),
       id_(id),
       layout_(layout),
-      geometry_(geometry) {}
+      geometry_(geometry),
+      generation_(ForkGeneration()) {}
 
 absl::StatusOr<Segment> Segment::Create(const SegmentHeader& header, SegmentLayout layout,
                                         const Geometry& geometry, Kernel& kernel) {
@@ -46,7 +49,7 @@ bool Segment::UsableOver(uint16_t port) const {
 }
 
 std::optional<ChunkRange> Segment::Allocate(uint32_t bytes) {
-  if (betrayed_) return std::nullopt;
+  if (betrayed_ || generation_ != ForkGeneration()) return std::nullopt;
   AtomicWords words = mapping_.Words(layout_);
   const uint32_t count = ChunksToAllocate(bytes, geometry_);
   const auto first = AllocateChunks(words, geometry_, count);
@@ -66,6 +69,7 @@ std::span<uint8_t> Segment::Memory(const ChunkRange& range) const {
 
 Buffer Segment::BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id,
                          uint16_t port) const {
+  assert(bytes <= Memory(range).size());
   return {.address = reinterpret_cast<uint64_t>(Memory(range).data()),
           .id = buffer_id,
           .bytes = bytes,
@@ -76,11 +80,13 @@ Buffer Segment::BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffe
 }
 
 uint32_t Segment::Release(const ChunkRange& range) {
+  if (generation_ != ForkGeneration()) return 0;
   AtomicWords words = mapping_.Words(layout_);
   return ledger_.Release(range.allocation, range.first, range.count, words);
 }
 
 void Segment::ReceiverDied() {
+  if (generation_ != ForkGeneration()) return;
   AtomicWords words = mapping_.Words(layout_);
   ledger_.Reclaim(geometry_, words);
 }

@@ -5,8 +5,10 @@
 //   returns   Create: the segment, or the call that failed. Allocate: a range, or nullopt
 //             where there are not so many free chunks in a row, or a peer has freed what
 //             it does not own (then nothing is allocated any more)
-//   holds     the descriptor, to announce it with, and the mapping
-//   rules     SHM-6, SHM-7, SHM-8, HDR-9
+//   holds     the descriptor, to announce it with, and the mapping. Not for several threads
+//             (SharedSender has the calls for that). In a child that was forked nothing
+//             is allocated or freed: it makes its own (PRT-1)
+//   rules     SHM-6, SHM-7, SHM-8, HDR-9, PRT-1
 //   source    nxt_port_new_port_mmap, nxt_port_mmap_get_buf, nxt_port_mmap_buf_completion
 //
 // The life of a range: Allocate; BufferOf it into a chain; HandedOver for each reference
@@ -51,7 +53,7 @@ class Segment {
 
   std::optional<ChunkRange> Allocate(uint32_t bytes);
   std::span<uint8_t> Memory(const ChunkRange& range) const;
-  // The first `bytes` of a range as a buffer of a chain.
+  // The first `bytes` of a range, at most all of it, as a buffer of a chain.
   Buffer BufferOf(const ChunkRange& range, uint32_t bytes, uint64_t buffer_id, uint16_t port) const;
   void HandedOver(const Reference& reference) { ledger_.HandedOver(reference, geometry_); }
   // The datagram that names them did not go after all.
@@ -74,6 +76,7 @@ class Segment {
   uint32_t id_;
   SegmentLayout layout_;
   Geometry geometry_;
+  uint32_t generation_;
   bool betrayed_ = false;  // a peer freed chunks of ours
 };
 

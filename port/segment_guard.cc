@@ -37,12 +37,14 @@ Entry* EntryOf(uintptr_t address) {
 }
 
 void PassOn(int signal, siginfo_t* info, void* context) {
+  const bool sent = info->si_code <= 0;  // by a process: no access that would be repeated
   if ((handled_before.sa_flags & SA_SIGINFO) != 0) {
     handled_before.sa_sigaction(signal, info, context);
   } else if (handled_before.sa_handler != SIG_DFL && handled_before.sa_handler != SIG_IGN) {
     handled_before.sa_handler(signal);
-  } else {
+  } else if (!sent || handled_before.sa_handler == SIG_DFL) {
     ::sigaction(SIGBUS, &handled_before, nullptr);  // the access faults again, unhandled
+    if (sent) ::raise(SIGBUS);                      // and so does this, once we return
   }
 }
 

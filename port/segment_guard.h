@@ -6,7 +6,9 @@
 //             same. Watch: a watch, or none where the table is full or nobody opted in
 //   holds     one signal handler and one table for the process. A dead page in a guarded
 //             range becomes a private page of zeros, the access goes on, and the watch
-//             says so. Any other SIGBUS goes to whoever handled it before
+//             says so. Any other SIGBUS goes to whoever handled it before. A system
+//             call raises none: one that is given a dead page fails with EFAULT, so a
+//             part of such a segment is copied before it is sent on or written
 //   rules     SHM-8
 //   source    none: the original dies
 #ifndef PORTPROOF_PORT_SEGMENT_GUARD_H_

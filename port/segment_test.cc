@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -229,6 +231,50 @@ TEST_F(SegmentTest, SHM_6_ADeadReceiverLeavesTheRestToItsSender) {
   EXPECT_EQ(segment.Release(*unsent), 3U);
   EXPECT_EQ(segment.Release(*unsent), 0U);
   EXPECT_EQ(segment.FreeCount(), 640U);
+}
+
+// PRT-1: the chunks are the parent's, and so is their bitmap.
+TEST_F(SegmentTest, SHM_6_AChildAllocatesAndFreesNothing) {
+  Segment segment = Create(0);
+  const auto unsent = segment.Allocate(1);
+  const auto sent = segment.Allocate(1);
+  ASSERT_TRUE(unsent && sent);
+  segment.HandedOver({0, sent->first, 1});
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool nothing = segment.Release(*unsent) == 0 && !segment.Allocate(1);
+    segment.ReceiverDied();
+    _exit(nothing ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(segment.FreeCount(), 638U);
+}
+
+// One that was sent is no access to be repeated: it ends the process all the same, or is
+// ignored where it was ignored before, and then the guard stays.
+TEST_F(SegmentTest, SHM_8_TheGuardPassesOnWhatWasSent) {
+  for (const bool ignored : {false, true}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      struct rlimit no_core = {};
+      setrlimit(RLIMIT_CORE, &no_core);
+      signal(SIGBUS, ignored ? SIG_IGN : SIG_DFL);
+      if (!SegmentGuard::Install()) _exit(1);
+      raise(SIGBUS);
+      struct sigaction now = {};
+      sigaction(SIGBUS, nullptr, &now);
+      _exit((now.sa_flags & SA_SIGINFO) != 0 ? 77 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    if (ignored) {
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 77) << status;
+    } else {
+      EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS) << status;
+    }
+  }
 }
 
 // Last in the file: the guard, once installed, stays.

@@ -24,6 +24,16 @@ SendLimits LimitsFor(const SenderOptions& options, int32_t pid) {
           .fds_max = options.fds_max};
 }
 
+// FDS-6
+HandledTypes NotWith(uint32_t fds, const Profile& profile) {
+  HandledTypes types = HandledTypes::None();
+  for (uint8_t number = 0; number < profile.types.size(); ++number) {
+    const auto needs = NeedsOf(profile.types[number], profile);
+    if (needs && !needs->Allow(fds)) types = types.With(number);
+  }
+  return types;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sender>> Sender::Adopt(Workspace& workspace, OwnedFd socket,
@@ -42,6 +52,7 @@ Sender::Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& option
     : workspace_(&workspace),
       socket_(std::move(socket)),
       profile_(options.profile),
+      needs_others_{NotWith(0, *profile_), NotWith(1, *profile_), NotWith(2, *profile_)},
       port_id_(options.port_id),
       generation_(ForkGeneration()),
       queue_(LimitsFor(options, pid)) {}
@@ -54,6 +65,7 @@ bool Sender::open() const { return queue_.open() && generation_ == ForkGeneratio
 
 inline WriteResult Sender::Put(const WriteRequest& request) {
   if (generation_ != ForkGeneration()) return {WriteAnswer::kClosed};  // PRT-1
+  if (needs_others_[request.fd_count].Has(request.type)) return {WriteAnswer::kFds};
   const ChainSurvey survey = SurveyOf(request.chain, queue_.limits().chunk_bytes);
   if (survey.mode == Mode::kShared && !SegmentsKnown(request.chain)) {
     return {WriteAnswer::kNoSegment};
@@ -121,14 +133,22 @@ WriteAnswer Sender::Withdraw(const WriteRequest& request) {
   return WriteAnswer::kNoDescriptor;
 }
 
-WriteAnswer Sender::Announce(const std::shared_ptr<Segment>& segment, bool batch) {
-  const int fd = segment->fd();
+WriteAnswer Sender::Announce(const std::shared_ptr<Segment>& segment, bool batch, uint32_t writer) {
   const std::optional<uint8_t> type = NumberOf(*profile_, Type::kMmap);
   assert(type.has_value());
   const uint32_t id = segment->id();
   if (segments_.contains(id)) return WriteAnswer::kNoSegment;
-  const WriteAnswer answer = Write({.type = *type, .last = true, .batch = batch, .fds = {&fd, 1}});
-  if (answer == WriteAnswer::kAccepted) segments_.emplace(id, segment);
+  const int fd = segment->fd();
+  const Outgoing message = {
+      .type = *type, .last = true, .batch = batch, .fds = {&fd, 1}, .writer = writer};
+  WriteRequest request = RequestFor(message);
+  const WriteResult result = PutDescriptors(message, request);
+  if (result.answer != WriteAnswer::kAccepted) return result.answer;
+  descriptors_[request.fds[0]].announces = id;
+  segments_.emplace(id, segment);
+  if (result.flush_now) Flush();
+  const WriteAnswer answer = SettleBorrowed(request);
+  if (answer != WriteAnswer::kAccepted) segments_.erase(id);
   return answer;
 }
 
@@ -192,7 +212,7 @@ bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
       queue_.Busy(actions_);
       break;
     case SendAnswer::kMessageError:
-      queue_.MessageError(actions_);
+      FailFirst(workspace.plan.datagrams()[result.count]);
       break;
     case SendAnswer::kPortError:
       queue_.PortError(actions_);
@@ -200,6 +220,16 @@ bool Sender::Conclude(Workspace& workspace, const SendResult& result) {
   }
   Perform();
   return !queue_.waiting();
+}
+
+// SND-4. An announcement is known by its descriptor.
+void Sender::FailFirst(const PlannedDatagram& datagram) {
+  std::optional<uint32_t> segment_id;
+  if (datagram.fd_count != 0) segment_id = descriptors_[datagram.fds[0]].announces;
+  queue_.MessageError(actions_);
+  if (!segment_id) return;
+  segments_.erase(*segment_id);
+  queue_.FailNaming(*segment_id, actions_);
 }
 
 void Sender::OnWritable() {
@@ -217,14 +247,17 @@ void Sender::OnRetry() {
   if (queue_.Retry()) Flush();
 }
 
-void Sender::AcceptEvents() {
-  retry_ms_.reset();
+void Sender::AcceptEvents(bool retry_due) {
+  if (retry_due) {
+    retry_ms_.reset();
+    queue_.Retry();
+  }
   queue_.Writable(actions_);
-  queue_.Retry();
   Perform();
 }
 
 void Sender::OnHangUp() {
+  retry_ms_.reset();
   queue_.PortError(actions_);
   Perform();
 }
@@ -292,7 +325,8 @@ bool Sender::Duplicate(Descriptor& descriptor) {
     last_error_ = errno;
     return false;
   }
-  descriptor = {copy, true};
+  descriptor.fd = copy;
+  descriptor.owned = true;
   return true;
 }
 

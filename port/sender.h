@@ -11,7 +11,8 @@
 //             TakeCompletions and never run from inside (CMP-4).
 //             wants_writable(): call OnWritable when the socket can be written;
 //             retry_ms(): call OnRetry after so long. Between them nothing stands still
-//             (SND-7); an edge-triggered loop may watch for writability all the time
+//             (SND-7); an edge-triggered loop may watch for writability all the time.
+//             A write refused for want of a descriptor's copy may leave the first wanted
 //   holds     the socket; the descriptors it owns; what SND-12 allows. A child that was
 //             forked cannot use it: writes are refused there, and it adopts anew (PRT-1).
 //             Not for several threads: see shared_sender.h
@@ -20,8 +21,11 @@
 #ifndef PORTPROOF_PORT_SENDER_H_
 #define PORTPROOF_PORT_SENDER_H_
 
+#include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,6 +39,7 @@
 #include "port/segment.h"
 #include "port/socket_pair.h"
 #include "port/workspace.h"
+#include "protocol/control.h"
 #include "protocol/send_queue.h"
 
 namespace portproof {
@@ -61,7 +66,7 @@ struct Outgoing {
   std::span<const Buffer> chain = {};
   uint64_t id = 0;  // comes back in completions
   uint32_t writer = 0;
-  std::optional<Tracking> tracking = {};
+  std::optional<Tracking> tracking = {};  // left out where byte 15 is no flag (HDR-5)
 };
 
 struct Completion {
@@ -74,7 +79,9 @@ struct Completion {
   friend bool operator==(const Completion&, const Completion&) = default;
 };
 
+// precondition: less than 4 GiB
 inline Buffer PlainBuffer(std::span<const uint8_t> bytes, uint64_t id = 0) {
+  assert(bytes.size() <= std::numeric_limits<uint32_t>::max());
   return {.address = reinterpret_cast<uint64_t>(bytes.data()),
           .id = id,
           .bytes = static_cast<uint32_t>(bytes.size())};
@@ -97,8 +104,11 @@ class Sender {
     return message.fds.empty() ? WriteBuffers(request) : WriteDescriptors(message, request);
   }
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
-  // each id: kNoSegment where one of that id was announced before.
-  WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false);
+  // each id: kNoSegment where one of that id was announced before. It completes as a
+  // message without buffers, of id 0. If it fails alone (SND-4), the segment was not
+  // announced: what names it and is queued fails too, and it may be announced again.
+  WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false,
+                       uint32_t writer = 0);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
                   uint64_t buffer_id) const {
@@ -134,7 +144,7 @@ class Sender {
   // As Write, but the caller flushes. What has descriptors is a batch, so that they are
   // copied.
   WriteAnswer Enqueue(const Outgoing& message);
-  void AcceptEvents();  // the socket may be writable, the retry may be due
+  void AcceptEvents(bool retry_due);  // and the socket may be writable
   bool CanFlush() const { return !queue_.waiting() && !queue_.empty(); }
   Segment* FindSegment(uint32_t id) const;
 
@@ -142,11 +152,12 @@ class Sender {
   struct Descriptor {
     int fd = -1;
     bool owned = false;
+    std::optional<uint32_t> announces = {};  // the id of its segment
   };
 
   Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid);
   // All but the descriptors.
-  static WriteRequest RequestFor(const Outgoing& message) {
+  WriteRequest RequestFor(const Outgoing& message) const {
     WriteRequest request = {.stream = message.stream,
                             .reply_port = message.reply_port,
                             .type = message.type,
@@ -156,7 +167,9 @@ class Sender {
                             .writer = message.writer,
                             .message_id = message.id,
                             .chain = message.chain};
-    if (message.tracking) request.tracking = message.tracking;
+    if (message.tracking && profile_->byte15 == Byte15::kTracking) {
+      request.tracking = message.tracking;
+    }
     return request;
   }
   WriteAnswer WriteBuffers(const WriteRequest& request);
@@ -167,6 +180,7 @@ class Sender {
   WriteAnswer Withdraw(const WriteRequest& request);
   ABSL_ATTRIBUTE_NOINLINE bool SegmentsKnown(std::span<const Buffer> chain) const;
   void HandOver(const SendPlan& plan, size_t from, bool over);
+  void FailFirst(const PlannedDatagram& datagram);
   void Perform();
   ABSL_ATTRIBUTE_NOINLINE void PerformRare(const SendAction& action);
   bool Duplicate(Descriptor& descriptor);
@@ -177,6 +191,7 @@ class Sender {
   Workspace* workspace_;
   OwnedFd socket_;
   const Profile* profile_;
+  std::array<HandledTypes, 3> needs_others_;  // types that go with other than 0, 1, 2 fds
   uint16_t port_id_;
   uint32_t generation_;
   SendQueue queue_;

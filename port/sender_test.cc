@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -103,6 +104,58 @@ TEST(SenderTest, SND_4_AHangUpFailsThePort) {
   EXPECT_EQ(port.Write("more"), WriteAnswer::kFailed);
 }
 
+// SND-2: a failed port asks for nothing.
+TEST(SenderTest, SND_4_AHangUpEndsTheRetry) {
+  FaultKernel kernel({.call = Call::kSend, .number = 0, .error = ENOBUFS});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  EXPECT_EQ(port.Write("later"), WriteAnswer::kAccepted);
+  port.sender->OnHangUp();
+  EXPECT_EQ(port.sender->retry_ms(), std::nullopt);
+}
+
+TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
+  LocalPort port;
+  const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  struct Case {
+    Type type;
+    std::array<bool, 3> accepted;  // with none, one, two
+  };
+  for (const Case& one : {Case{Type::kMmap, {false, true, false}},
+                          {Type::kChangeFile, {false, true, false}},
+                          {Type::kNewPort, {false, true, true}},
+                          {Type::kStartProcess, {true, false, true}},
+                          {Type::kSocket, {true, true, true}}}) {
+    for (size_t count = 0; count <= fds.size(); ++count) {
+      EXPECT_EQ(port.sender->Write({.type = testing::TypeNumber(Newest(), one.type),
+                                    .batch = true,
+                                    .fds = {fds.data(), count}}),
+                one.accepted[count] ? WriteAnswer::kAccepted : WriteAnswer::kFds)
+          << Name(one.type) << " with " << count;
+    }
+  }
+}
+
+// HDR-5, SHM-1: where byte 15 is padding it is sent as 0, and nothing stands before the
+// references.
+TEST(SenderTest, HDR_5_TrackingGoesWhereItIsAFlag) {
+  for (const char* const name : {"unit-1.8.0", "unit-1.20.0", "unit-1.35.0"}) {
+    const Profile& profile = ProfileOf(name);
+    LocalPort port(profile);
+    const auto segment = testing::NewSegment(0, profile);
+    EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    const auto range = segment->Allocate(100);
+    ASSERT_TRUE(range.has_value());
+    const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
+    EXPECT_EQ(port.sender->Write(
+                  {.type = port.data_type, .chain = {&buffer, 1}, .tracking = Tracking{1, 2}}),
+              WriteAnswer::kAccepted);
+    port.Drain();
+    EXPECT_EQ(port.receiver->refusals(), 0U) << name;
+    ASSERT_EQ(port.delivered.size(), 1U) << name;
+    EXPECT_EQ(port.delivered[0].header.byte15, profile.byte15 == Byte15::kTracking ? 1 : 0);
+  }
+}
+
 // CMP-1: an idle sender gives its memory back, and nothing that nobody took.
 TEST(SenderTest, CMP_1_AnIdleSenderKeepsCompletions) {
   LocalPort port;
@@ -131,6 +184,49 @@ TEST(SenderTest, SHM_10_ASegmentIsAnnouncedOnce) {
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kNoSegment);
   EXPECT_EQ(port.sender->queued_messages(), 0U);
+}
+
+// SHM-10, SND-4: a segment whose announcement failed was not announced. What names it
+// fails with it, what does not goes on, and it may be announced again.
+TEST(SenderTest, SHM_10_AFailedAnnouncementIsNone) {
+  FaultKernel kernel({.call = Call::kSendBatch, .number = 0, .error = EBADF});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  const auto segment = NewSegment();
+  const auto range = segment->Allocate(100);
+  ASSERT_TRUE(range.has_value());
+  const Buffer shared = port.sender->BufferIn(*segment, *range, 100, 1);
+  const Outgoing naming = {
+      .type = port.data_type, .batch = true, .chain = {&shared, 1}, .id = 1, .writer = 5};
+  EXPECT_EQ(port.sender->Announce(segment, true), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .batch = true, .id = 2}),
+            WriteAnswer::kAccepted);
+  port.sender->Flush();
+  std::vector<Completion> completions;
+  port.sender->TakeCompletions(completions);
+  const std::vector<Completion> expected = {
+      {}, {1, 1, 5, true, false}, {.message_id = 2, .ok = true}};
+  EXPECT_EQ(completions, expected);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kNoSegment);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kAccepted);
+  port.sender->Flush();
+  EXPECT_EQ(segment->Release(*range), 0U);
+  port.Drain();
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[1].text.size(), 100U);
+}
+
+// The same where it leaves at once.
+TEST(SenderTest, SHM_10_AnAnnouncementThatFailsAtOnceIsNone) {
+  FaultKernel kernel({.call = Call::kSend, .number = 0, .error = EBADF});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  const auto segment = NewSegment();
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->FindSegment(segment->id()), segment.get());
 }
 
 // SHM-3, SHM-10: what cannot go by reference is copied, and needs no announcement.

@@ -69,16 +69,21 @@ void SharedSender::Run(Workspace& workspace, std::unique_lock<std::mutex>& lock,
   const bool was_armed = sender_->wants_writable();
   const bool was_retrying = sender_->retry_ms().has_value();
   bool more = true;
-  while (!closing_ && rounds-- > 0) {
+  while (!closing_ && !hung_up_ && rounds-- > 0) {
     more = sender_->Prepare(workspace);
     if (!more) break;
     lock.unlock();
     const SendResult result = workspace.send_batch.Send(workspace.kernel, fd_);
     lock.lock();
     more = sender_->Conclude(workspace, result);
+    if (std::exchange(attended_, false)) {  // SND-7: no other event may come
+      sender_->AcceptEvents(false);
+      more = sender_->CanFlush();
+    }
     if (!more) break;
   }
   flushing_ = false;
+  if (std::exchange(hung_up_, false)) sender_->OnHangUp();
   if (closing_) sender_->Close();
   wake_wanted_ |= (sender_->wants_writable() && !was_armed) ||
                   (sender_->retry_ms().has_value() && !was_retrying) ||
@@ -112,11 +117,13 @@ void SharedSender::Tell(std::unique_lock<std::mutex>& lock) {
 
 // ------------------------------------------------------------ for the loop
 
-void SharedSender::Attend() {
+void SharedSender::AttendTo(bool retry_due) {
   std::unique_lock<std::mutex> lock(mutex_);
   woken_ = true;  // the loop asks what is wanted when this returns
-  if (!flushing_) {
-    sender_->AcceptEvents();
+  if (flushing_) {
+    attended_ = true;  // it may be what ends the wait that this flush is about to be told of
+  } else {
+    sender_->AcceptEvents(retry_due);
     Run(loop_, lock, kRoundsPerWrite);
   }
   woken_ = false;
@@ -139,6 +146,15 @@ size_t SharedSender::queued_messages() {
   return sender_->queued_messages();
 }
 
+void SharedSender::OnHangUp() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  hung_up_ = flushing_;  // that thread fails it
+  if (flushing_) return;
+  sender_->OnHangUp();
+  Sort();
+  Tell(lock);
+}
+
 void SharedSender::Close() {
   std::unique_lock<std::mutex> lock(mutex_);
   closing_ = true;
@@ -149,13 +165,13 @@ void SharedSender::Close() {
 }
 
 WriteAnswer SharedSender::Writer::Announce(const std::shared_ptr<Segment>& segment) {
-  return sender_->AnnounceFrom(workspace_, segment);
+  return sender_->AnnounceFrom(workspace_, segment, number_);
 }
 
 WriteAnswer SharedSender::AnnounceFrom(Workspace& workspace,
-                                       const std::shared_ptr<Segment>& segment) {
+                                       const std::shared_ptr<Segment>& segment, uint32_t writer) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const WriteAnswer answer = sender_->Announce(segment, true);
+  const WriteAnswer answer = sender_->Announce(segment, true, writer);
   if (answer == WriteAnswer::kAccepted) Run(workspace, lock, kRoundsPerWrite);
   return answer;
 }
@@ -168,6 +184,11 @@ std::optional<ChunkRange> SharedSender::Allocate(Segment& segment, uint32_t byte
 void SharedSender::Release(Segment& segment, const ChunkRange& range) {
   const std::lock_guard<std::mutex> lock(mutex_);
   segment.Release(range);
+}
+
+void SharedSender::ReceiverDied(Segment& segment) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  segment.ReceiverDied();
 }
 
 }  // namespace portproof

@@ -5,17 +5,19 @@
 //   returns   Write: as Sender's. What must wait is taken over by the thread whose call
 //             is flushing, or by the loop's
 //   holds     the sender under a short lock, which no system call is made under but the
-//             duplication of a descriptor; one thread flushes at a time, the others go
-//             their way. A write flushes at most kRoundsPerWrite batches of others'
+//             duplication and the closing of descriptors; one thread flushes at a time,
+//             the others go their way. A write flushes at most kRoundsPerWrite batches of
+//             others'. In a forked child the lock may be held for ever: touch nothing there
 //   rules     SND-1, SND-6, SND-7, SND-8, SND-13, CMP-4, CMP-6
 //   source    nxt_port_socket_write under its write mutex, which the original holds over
 //             the system call
 //
 // The loop's thread watches fd() for writability while wants_writable(), or edge-triggered
-// all the time, and calls Attend when `wake` was called, when the socket can be written,
-// and after retry_ms(). `wake` is called once until Attend (SND-13), by any thread and
-// outside the lock: an eventfd is what it is made for. Descriptors are copied before they
-// are queued. A segment's chunks are allocated and released through here.
+// all the time; it calls Attend when `wake` was called and when the socket can be
+// written, and OnRetry after retry_ms(). `wake` is called once until Attend (SND-13), by
+// any thread and outside the lock: an eventfd is what it is made for. Descriptors are
+// copied before they are queued. A segment's chunks are allocated and released through
+// here. The loop's workspace outlives the last writer.
 #ifndef PORTPROOF_PORT_SHARED_SENDER_H_
 #define PORTPROOF_PORT_SHARED_SENDER_H_
 
@@ -44,15 +46,17 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   class Writer {
    public:
     // `notify` is called outside the lock, by whichever thread completed something for
-    // this writer while nothing lay in its mailbox; it may be empty.
+    // this writer while nothing lay in its mailbox: also within this writer's own Write,
+    // and perhaps after it was destroyed. It may be empty.
     Writer(std::shared_ptr<SharedSender> sender, Workspace& workspace,
            std::function<void()> notify = nullptr);
     Writer(const Writer&) = delete;
     Writer& operator=(const Writer&) = delete;
-    ~Writer();  // what completes later is dropped
+    // What completes later is dropped: the buffers of what is queued are read until sent.
+    ~Writer();
 
-    WriteAnswer Write(Outgoing message);  // its `writer` is set here
-    WriteAnswer Announce(const std::shared_ptr<Segment>& segment);
+    WriteAnswer Write(Outgoing message);                            // its `writer` is set here
+    WriteAnswer Announce(const std::shared_ptr<Segment>& segment);  // as Sender's
     void Flush();
     void TakeCompletions(std::vector<Completion>& completions);
 
@@ -64,14 +68,17 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
 
   std::optional<ChunkRange> Allocate(Segment& segment, uint32_t bytes);
   void Release(Segment& segment, const ChunkRange& range);
+  void ReceiverDied(Segment& segment);
 
   // For the loop's thread.
   int fd() const { return fd_; }
-  void Attend();  // the wake, writability, or the retry
+  void Attend() { AttendTo(false); }  // the wake, or writability
+  void OnRetry() { AttendTo(true); }  // retry_ms() are over
+  void OnHangUp();                    // the receive end is gone: fails the port (SND-4)
   bool wants_writable();
   std::optional<uint32_t> retry_ms();
   size_t queued_messages();
-  void Close();
+  void Close();  // the socket perhaps only when the thread that flushes is back
 
  private:
   struct Mailbox {
@@ -81,8 +88,10 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
 
   SharedSender(Workspace& loop, std::unique_ptr<Sender> sender, std::function<void()> wake);
   WriteAnswer WriteFrom(Workspace& workspace, Outgoing& message);
-  WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment);
+  WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment,
+                           uint32_t writer);
   void Run(Workspace& workspace, std::unique_lock<std::mutex>& lock, int rounds);
+  void AttendTo(bool retry_due);
   void Sort();
   void Tell(std::unique_lock<std::mutex>& lock);
 
@@ -93,7 +102,9 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   // All below under the lock.
   std::unique_ptr<Sender> sender_;
   bool flushing_ = false;
-  bool closing_ = false;  // while another thread flushes
+  bool closing_ = false;  // this and the next two: while another thread flushes
+  bool hung_up_ = false;
+  bool attended_ = false;
   bool wake_wanted_ = false;
   bool woken_ = false;  // and not attended yet
   uint32_t next_writer_ = 1;

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -147,6 +148,31 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
+// A kernel that lets others act in the middle of a send.
+class BusyKernel : public RealKernel {
+ public:
+  ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
+    const auto act = std::exchange(during_send, nullptr);
+    const int error = act ? act() : 0;
+    if (error == 0) return RealKernel::SendMessage(fd, message, flags);
+    errno = error;
+    return -1;
+  }
+  int Duplicate(int fd) override {
+    if (duplicate_error == 0) return RealKernel::Duplicate(fd);
+    errno = duplicate_error;
+    return -1;
+  }
+
+  std::function<int()> during_send;  // once; what the send then fails with, 0: nothing
+  int duplicate_error = 0;
+};
+
+void Drain(Receiver& receiver) {
+  while (receiver.Turn() == Next::kCallAgain) {
+  }
+}
+
 // SND-13
 TEST(SharedSenderTest, TheLoopIsWokenOnce) {
   auto pair = SocketPair::Create(Newest(), kSizes);
@@ -233,7 +259,10 @@ TEST(SharedSenderTest, TheLoopIsWokenForARetry) {
   EXPECT_EQ(loop.sender->retry_ms(), std::optional(kRetryFirstMs));
   ASSERT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
   EXPECT_EQ(loop.wakes.load(), 1U);
-  loop.sender->Attend();
+  loop.sender->Attend();  // for the wake: the delay is not over
+  EXPECT_EQ(loop.sender->retry_ms(), std::optional(kRetryFirstMs));
+  EXPECT_EQ(loop.sender->queued_messages(), 2U);
+  loop.sender->OnRetry();
   EXPECT_EQ(loop.sender->retry_ms(), std::nullopt);
   EXPECT_EQ(loop.sender->queued_messages(), 0U);
 }
@@ -268,15 +297,109 @@ TEST(SharedSenderTest, ClosingTellsTheWriters) {
   Loop loop(workspace, std::move(pair->send_end));
   uint32_t told = 0;
   SharedSender::Writer writer(loop.sender, workspace, [&told] { ++told; });
-  auto segment = Segment::Create({.source_pid = ::getpid()}, Newest().segment_layout);
-  ASSERT_TRUE(segment.ok());
-  EXPECT_EQ(writer.Announce(std::make_shared<Segment>(*std::move(segment))),
-            WriteAnswer::kAccepted);
+  EXPECT_EQ(writer.Announce(testing::NewSegment(0)), WriteAnswer::kAccepted);
   EXPECT_EQ(loop.sender->queued_messages(), 0U);
-  EXPECT_EQ(writer.Write({.type = kData, .batch = true, .id = 1}), WriteAnswer::kAccepted);
-  EXPECT_EQ(told, 0U);
-  loop.sender->Close();
   EXPECT_EQ(told, 1U);
+  std::vector<Completion> completions;
+  writer.TakeCompletions(completions);
+  EXPECT_EQ(writer.Write({.type = kData, .batch = true, .id = 1}), WriteAnswer::kAccepted);
+  EXPECT_EQ(told, 1U);
+  loop.sender->Close();
+  EXPECT_EQ(told, 2U);
+}
+
+// SND-7: the event that ends a writer's EAGAIN comes before its thread has the lock again.
+// An edge-triggered loop is told of it once.
+TEST(SharedSenderTest, AnEventDuringAFlushIsNotLost) {
+  BusyKernel kernel;
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+                                  {.profile = &Newest(), .sizes = kSizes}, [](Message&) {});
+  ASSERT_TRUE(receiver.ok());
+  SharedSender::Writer writer(loop.sender, workspace);
+  while (!loop.sender->wants_writable()) writer.Write({.type = kData});
+  Drain(**receiver);
+  loop.sender->Attend();
+  ASSERT_EQ(loop.sender->queued_messages(), 0U);
+  ASSERT_TRUE(loop.sender->wants_writable());  // until an event finds nothing to send
+  const uint32_t wakes = loop.wakes.load();
+  kernel.during_send = [&] {
+    Drain(**receiver);
+    loop.sender->Attend();
+    return EAGAIN;
+  };
+  EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kAccepted);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+  EXPECT_EQ(loop.wakes.load(), wakes);
+}
+
+// SND-8: a write that gets no descriptor, while another thread is at the kernel.
+TEST(SharedSenderTest, AWithdrawnWriteDisturbsNoFlush) {
+  BusyKernel kernel;
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Workspace other(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer first(loop.sender, workspace);
+  SharedSender::Writer second(loop.sender, other);
+  const int fd = loop.sender->fd();
+  kernel.during_send = [&] {
+    kernel.duplicate_error = EMFILE;
+    EXPECT_EQ(second.Write({.type = kData, .fds = {&fd, 1}}), WriteAnswer::kNoDescriptor);
+    return 0;
+  };
+  EXPECT_EQ(first.Write({.type = kData, .id = 1}), WriteAnswer::kAccepted);
+  std::vector<Completion> completions;
+  first.TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 1U);
+  EXPECT_TRUE(completions[0].ok);
+  EXPECT_EQ(loop.sender->queued_messages(), 0U);
+}
+
+// CMP-6, SHM-10: that an announcement failed is told to its writer.
+TEST(SharedSenderTest, AFailedAnnouncementIsTold) {
+  testing::FaultKernel kernel({.call = testing::Call::kSend, .number = 0, .error = EBADF});
+  auto pair = SocketPair::Create(Newest(), kSizes);
+  ASSERT_TRUE(pair.ok());
+  Workspace workspace(kernel);
+  Loop loop(workspace, std::move(pair->send_end));
+  SharedSender::Writer writer(loop.sender, workspace);
+  EXPECT_EQ(writer.Announce(testing::NewSegment(0)), WriteAnswer::kAccepted);
+  std::vector<Completion> completions;
+  writer.TakeCompletions(completions);
+  ASSERT_EQ(completions.size(), 1U);
+  EXPECT_FALSE(completions[0].ok);
+  EXPECT_EQ(completions[0].message_id, 0U);
+}
+
+// SND-4: the loop sees the other end gone, perhaps while a writer is at the kernel.
+TEST(SharedSenderTest, AHangUpFailsWhatIsQueued) {
+  for (const bool during_send : {false, true}) {
+    BusyKernel kernel;
+    auto pair = SocketPair::Create(Newest(), kSizes);
+    ASSERT_TRUE(pair.ok());
+    Workspace workspace(kernel);
+    Loop loop(workspace, std::move(pair->send_end));
+    SharedSender::Writer writer(loop.sender, workspace);
+    if (during_send) {
+      kernel.during_send = [&loop] {
+        loop.sender->OnHangUp();
+        return EAGAIN;
+      };
+    }
+    EXPECT_EQ(writer.Write({.type = kData, .batch = !during_send}), WriteAnswer::kAccepted);
+    if (!during_send) loop.sender->OnHangUp();
+    EXPECT_EQ(loop.sender->queued_messages(), 0U);
+    std::vector<Completion> completions;
+    writer.TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), 1U);
+    EXPECT_FALSE(completions[0].ok);
+    EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kFailed);
+  }
 }
 
 }  // namespace

@@ -2,7 +2,11 @@
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace portproof::testing {
@@ -76,6 +80,40 @@ Next LocalPort::Drain() {
 WriteAnswer LocalPort::Write(std::string_view text, uint32_t stream, std::span<const int> fds) {
   const Buffer buffer = TextBuffer(text);
   return sender->Write({.type = data_type, .stream = stream, .fds = fds, .chain = {&buffer, 1}});
+}
+
+void SendRaw(int socket, const Header& header, const std::string& payload,
+             const std::vector<int>& fds) {
+  auto bytes = EncodeHeader(header);
+  std::array<iovec, 2> vectors = {
+      {{bytes.data(), bytes.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
+  std::vector<uint8_t> control(CMSG_SPACE(fds.size() * sizeof(int)));
+  msghdr message = {};
+  message.msg_iov = vectors.data();
+  message.msg_iovlen = vectors.size();
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::copy_n(fds.data(), fds.size(), reinterpret_cast<int*>(CMSG_DATA(rights)));
+  }
+  EXPECT_EQ(::sendmsg(socket, &message, MSG_DONTWAIT),
+            static_cast<ssize_t>(kHeaderBytes + payload.size()));
+}
+
+std::shared_ptr<Segment> NewSegment(uint32_t id, const Profile& profile) {
+  auto segment = Segment::Create({.id = id, .source_pid = ::getpid(), .sent_over = kSentOverAny},
+                                 profile.segment_layout);
+  EXPECT_TRUE(segment.ok()) << segment.status();
+  return std::make_shared<Segment>(*std::move(segment));
+}
+
+std::string ReferenceText(const Reference& reference) {
+  const auto bytes = EncodeReference(reference);
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace portproof::testing

@@ -64,6 +64,17 @@ struct LocalPort {
   PortSizes sizes;
 };
 
+// A datagram as anybody could send it over the socket.
+void SendRaw(int socket, const Header& header, const std::string& payload,
+             const std::vector<int>& fds = {});
+inline void SendRaw(const LocalPort& port, const Header& header, const std::string& payload,
+                    const std::vector<int>& fds = {}) {
+  SendRaw(port.sender->fd(), header, payload, fds);
+}
+// A segment of this process that may be used over every port.
+std::shared_ptr<Segment> NewSegment(uint32_t id, const Profile& profile = Newest());
+std::string ReferenceText(const Reference& reference);
+
 }  // namespace portproof::testing
 
 #endif  // PORTPROOF_PORT_TESTING_H_

@@ -299,7 +299,8 @@ void RunShared(const WriterTask& task, Workspace& workspace) {
     if (playing.load() == 0) task.log.flag() = kBlocked;
     pollfd polled = {sender->fd(), POLLOUT, 0};
     const bool writable = sender->wants_writable() && ::poll(&polled, 1, 1) > 0;
-    if (wakes.exchange(0) != 0 || writable || sender->retry_ms()) sender->Attend();
+    if (wakes.exchange(0) != 0 || writable) sender->Attend();
+    if (sender->retry_ms()) sender->OnRetry();
     ::sched_yield();
   }
   for (std::thread& thread : threads) thread.join();

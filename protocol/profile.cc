@@ -208,6 +208,21 @@ std::optional<uint8_t> NumberOf(const Profile& profile, Type type) {
   return static_cast<uint8_t>(found - profile.types.begin());
 }
 
+std::optional<FdNeeds> NeedsOf(Type type, const Profile& profile) {
+  switch (type) {
+    case kMmap:
+    case kChangeFile:
+      return FdNeeds{1, 1, true};
+    case kNewPort:
+      return FdNeeds{1, profile.fds_max, true};
+    case kStartWorker:
+    case kStartProcess:
+      return FdNeeds{0, 2, false};
+    default:
+      return std::nullopt;
+  }
+}
+
 std::string TypeName(const Profile& profile, uint8_t number) {
   const std::optional<Type> type = TypeOf(profile, number);
   if (!type) return absl::StrCat("type ", static_cast<int>(number));

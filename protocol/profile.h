@@ -95,6 +95,19 @@ std::optional<uint8_t> NumberOf(const Profile& profile, Type type);
 // "conf_store", or "type 77" for a number the profile does not have.
 std::string TypeName(const Profile& profile, uint8_t number);
 
+// FDS-6: how many descriptors a message of a type carries.
+struct FdNeeds {
+  uint32_t least = 0;
+  uint32_t most = 0;
+  bool one_too = true;  // false: exactly least or most (start_process: 0 or 2)
+
+  constexpr bool Allow(uint32_t fds) const {
+    return one_too ? fds >= least && fds <= most : fds == least || fds == most;
+  }
+};
+// nullopt where the rule does not say.
+std::optional<FdNeeds> NeedsOf(Type type, const Profile& profile);
+
 struct ProfileName {
   const Profile* profile = nullptr;
   std::string name;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,9 @@ namespace {
 
 using enum Rule;
 using Kind = Action::Kind;
+
+// No limit counts empty fragments, and an entry of none is free: the count stops there.
+constexpr uint32_t kFragmentsMost = std::numeric_limits<uint32_t>::max();
 
 void Refuse(Rule rule, uint32_t payload_bytes, Actions& actions) {
   Action& action = actions.emplace_back();
@@ -143,7 +147,7 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
   action.slot = assembly.slot;
   assembly.last |= header.last;  // FRG-4
   assembly.bytes += bytes;
-  assembly.fragments += 1;
+  if (assembly.fragments != kFragmentsMost) assembly.fragments += 1;
   budget_.Grow(bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;

@@ -121,7 +121,7 @@ struct Assembly {
   bool mmap : 1 = false;  // of the first fragment
   uint32_t slot = 0;
   uint32_t bytes = 0;
-  uint32_t fragments = 0;  // at least 1
+  uint32_t fragments = 0;  // at least 1; 2^32 - 1 means so many or more
   uint32_t room = 0;       // free bytes in the chain's last buffer
 
   friend bool operator==(const Assembly&, const Assembly&) = default;

@@ -330,6 +330,18 @@ TEST_F(ReassemblyTest, RCV_2_TheLargestNumbersAreOrdinaryOnes) {
   EXPECT_EQ(After(SenderDied{-1}), "discard 0 FRG-9");
 }
 
+// An assembly of 2^32 fragments was one of none, which is no assembly: its slot was lost.
+TEST_F(ReassemblyTest, RCV_2_MoreFragmentsThanCanBeCountedAreStillAnAssembly) {
+  First();
+  // As 2^32 - 2 empty fragments leave it.
+  const_cast<Assembly*>(state_.Find(101, 5))->fragments = 0xffffffff;
+  EXPECT_EQ(Middle({.bytes = 0}), "append 0 !FRG-7");
+  ASSERT_NE(state_.Find(101, 5), nullptr);
+  EXPECT_EQ(state_.Find(101, 5)->fragments, 0xffffffff);
+  EXPECT_EQ(Final(), "finish 0 20 bytes");
+  EXPECT_EQ(state_.open(), 0U);
+}
+
 TEST_F(ReassemblyTest, SpeaksOfItself) {
   First({.stream = 9, .bytes = 100, .last = true});
   EXPECT_EQ(ToString(actions_), "open slot 0 storage slab 128 fragments 1 bytes 100");

@@ -50,6 +50,10 @@ bool SendQueue::NeedsFragments(const WriteRequest& request) const {
   return ComposeNext(message, {}, datagram, runs).more;
 }
 
+WriteResult SendQueue::Write(const WriteRequest& request, SendActions& actions) {
+  return WriteSurveyed(request, SurveyOf(request.chain, limits_.chunk_bytes), actions);
+}
+
 void SendQueue::WithdrawLast() {
   assert(!unbegun_.empty());
   const uint32_t slot = unbegun_.back();
@@ -57,7 +61,6 @@ void SendQueue::WithdrawLast() {
   queued_bytes_ -= slots_[slot].bytes_left;
   queued_fds_ -= slots_[slot].fd_count;
   FreeSlot(slot);
-  ++generation_;
 }
 
 // A message that must wait owns its descriptors (SND-8).
@@ -320,6 +323,27 @@ void SendQueue::MessageError(SendActions& actions) {
   }
   unbegun_.pop_front();
   FailMessage(*slot, actions);
+  ++generation_;
+}
+
+void SendQueue::FailNaming(uint32_t segment_id, SendActions& actions) {
+  const auto names = [segment_id](const Message& message) {
+    const std::span<const Buffer> chain = message.chain.span();
+    return message.mode == Mode::kShared &&
+           std::any_of(chain.begin(), chain.end(), [segment_id](const Buffer& buffer) {
+             return buffer.bytes != 0 && buffer.segment_id == segment_id;
+           });
+  };
+  SlotRing others;
+  for (size_t i = 0; i < unbegun_.size(); ++i) {
+    const uint32_t slot = unbegun_[i];
+    if (names(slots_[slot])) {
+      FailMessage(slot, actions);
+    } else {
+      others.push_back(slot);
+    }
+  }
+  unbegun_ = std::move(others);
   ++generation_;
 }
 

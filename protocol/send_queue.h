@@ -177,19 +177,18 @@ class SendQueue {
  public:
   explicit SendQueue(const SendLimits& limits);
 
-  WriteResult Write(const WriteRequest& request, SendActions& actions) {
-    return WriteSurveyed(request, SurveyOf(request.chain, limits_.chunk_bytes), actions);
-  }
+  WriteResult Write(const WriteRequest& request, SendActions& actions);
   // The same for a caller that has taken the survey with this queue's chunk_bytes.
   // Inline, as all is that each message passes: what it is given is stored where it stays.
   ABSL_ATTRIBUTE_ALWAYS_INLINE WriteResult WriteSurveyed(const WriteRequest& request,
                                                          const ChainSurvey& survey,
                                                          SendActions& actions);
-  // Takes back the message written last, which has not begun. Nothing completes.
+  // Takes back the message written last, which has not begun. Nothing completes. A plan
+  // made before that write stays valid; one made after it must not be committed any more.
   void WithdrawLast();
 
-  // Stays valid across Write (a write never comes before what is planned), and until
-  // the next other event.
+  // Stays valid across Write (a write never comes before what is planned), also one that
+  // is withdrawn, and until the next other event.
   void Plan(SendPlan& plan) const;
   // The kernel took the first `count` datagrams of the plan.
   void Commit(const SendPlan& plan, size_t count, SendActions& actions);
@@ -198,6 +197,9 @@ class SendQueue {
   void WouldBlock(SendActions& actions);
   void Busy(SendActions& actions);
   void MessageError(SendActions& actions);
+  // The announcement of a segment failed: what would name it, and cannot have begun (SND-6),
+  // fails too (SHM-10).
+  void FailNaming(uint32_t segment_id, SendActions& actions);
   // Of the port, at any time: an answer of that kind, a short count, a hang-up.
   void PortError(SendActions& actions);
 

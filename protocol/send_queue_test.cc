@@ -418,6 +418,40 @@ TEST(SendQueueTest, AWriteCanBeTakenBack) {  // SND-1, SND-8: the copy could not
   EXPECT_EQ(desk.queue, before) << ToString(desk.queue);
 }
 
+// SHM-10: the announcement of segment 3 failed. What would name it goes, in its order; not
+// what is copied from it, nor what names another.
+TEST(SendQueueTest, SHM_10_WhatNamesALostSegmentFails) {
+  const auto shared = [](uint32_t segment_id) {
+    return Buffer{.address = 1 << 20,
+                  .bytes = 100,
+                  .segment_id = segment_id,
+                  .kind = BufferKind::kShared,
+                  .usable = true};
+  };
+  Desk desk;
+  desk.WriteChain('a', {shared(3)}, {.close_fds = true, .fd_count = 1, .fds = {4}});
+  desk.WriteChain('b', {shared(2)});
+  desk.WriteChain('c', {shared(2), shared(3)});
+  desk.WriteChain('d', {shared(3), {.address = 64, .bytes = 5}});
+  desk.queue.FailNaming(3, desk.actions);
+  EXPECT_EQ(desk.Actions(), "close fd 4, !a, !c, !c");
+  EXPECT_EQ(desk.queue.queued_bytes(), 205U);
+  EXPECT_EQ(desk.queue.queued_fds(), 0U);
+  EXPECT_EQ(desk.TakeShapes(), "(12,0,0,0)s(105,0,0,0)");
+}
+
+// SND-8: one writer's flush is under way when another's descriptor cannot be copied.
+TEST(SendQueueTest, SND_8_AWithdrawnMessageDisturbsNoPlan) {
+  Desk desk;
+  desk.Write('a', 10);
+  desk.queue.Plan(desk.plan);
+  desk.Write('b', 10, {.batch = true, .fd_count = 1, .fds = {4}});
+  desk.queue.WithdrawLast();
+  desk.queue.Commit(desk.plan, 1, desk.actions);
+  EXPECT_EQ(desk.Actions(), "duplicate fd 4, a");
+  EXPECT_TRUE(desk.queue.empty());
+}
+
 // ------------------------------------------------------------------ bounds
 
 TEST(SendQueueTest, TheLimitIsAllowedOneMoreIsRefused) {  // SND-12
