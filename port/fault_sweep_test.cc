@@ -3,7 +3,6 @@
 // whole and once, no descriptor and no chunk is lost, nothing stands still.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -430,37 +429,6 @@ TEST(FaultSweepTest, EachAllocationThatMayFailFails) {
   }
   std::printf("%llu allocations failed\n", static_cast<unsigned long long>(fired));
   EXPECT_GE(fired, 20U);
-}
-
-// FDS-7, SND-8: descriptor slots at and near exhaustion.
-TEST(FaultSweepTest, DescriptorSlotsRunOut) {
-  rlimit old_limit = {};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old_limit), 0);
-  const size_t before = OpenDescriptors();
-  for (size_t room = 0; room < 12; ++room) {
-    SCOPED_TRACE("room for " + std::to_string(room));
-    LocalPort port(Newest(), {}, {}, kSizes);
-    std::vector<OwnedFd> fillers;
-    const rlimit limit = {before + 3 + room, old_limit.rlim_max};
-    const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-    size_t accepted = 0;
-    for (uint32_t i = 0; i < 12; ++i) {
-      accepted += port.sender->Write({.type = 27, .stream = i, .batch = true, .fds = {&fd, 1}}) ==
-                  WriteAnswer::kAccepted;
-    }
-    port.sender->Flush();
-    port.Drain();
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old_limit), 0);
-    EXPECT_EQ(port.delivered.size() + port.receiver->refusals(Rule::kRcv1), accepted);
-    EXPECT_EQ(port.receiver->refusals(), port.receiver->refusals(Rule::kRcv1));
-    for (const auto& delivered : port.delivered) EXPECT_EQ(delivered.fds, 1U);
-    EXPECT_EQ(port.Write("after"), WriteAnswer::kAccepted);
-    port.Drain();
-    EXPECT_EQ(port.delivered.back().text, "after");
-    ::close(fd);
-  }
-  EXPECT_EQ(OpenDescriptors(), before);
 }
 
 // SOC-2, SOC-5, SND-11: the smallest socket buffer, and a peer that clears O_NONBLOCK.
