@@ -213,5 +213,59 @@ TEST(DescriptorRoomTest, FDS_7_NoRoomForAnAnnouncement) {
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
+// As many of them as the kernel passes, 253 each. How many went: the kernel allows an
+// ordinary user no more in flight than its limit.
+size_t SendSurplus(int socket, int fd, size_t datagrams) {
+  constexpr size_t kPassed = 253;
+  const std::vector<int> fds(kPassed, fd);
+  std::vector<uint8_t> control(CMSG_SPACE(kPassed * sizeof(int)));
+  auto bytes = EncodeHeader({.stream = 9, .pid = ::getpid(), .type = 27});
+  iovec vector = {bytes.data(), bytes.size()};
+  msghdr message = {};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(kPassed * sizeof(int));
+  std::copy(fds.begin(), fds.end(), reinterpret_cast<int*>(CMSG_DATA(rights)));
+  for (size_t sent = 0; sent < datagrams; ++sent) {
+    if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return sent;
+  }
+  return datagrams;
+}
+
+// RCV-5: an honest message in one call with a neighbour's surplus of descriptors arrives
+// with its own, as if the neighbour's had not come.
+TEST(DescriptorRoomTest, RCV_5_ANeighboursSurplusTakesNoRoom) {
+  const size_t before = OpenDescriptors();
+  for (const char* const profile : {"unit-1.35.0", "unit-1.25.0"}) {
+    for (const size_t hostile : {size_t{4}, size_t{15}}) {
+      SCOPED_TRACE(profile + std::string(" behind ") + std::to_string(hostile));
+      LocalPort port(ProfileOf(profile));
+      const OwnedFd fd = OpenNull();
+      const std::array<int, 2> passed = {fd.get(), fd.get()};
+      const size_t surplus = SendSurplus(port.sender->fd(), fd.get(), hostile);
+      EXPECT_GE(surplus, 4U);
+      ASSERT_EQ(port.Write("honest", 1, passed), WriteAnswer::kAccepted);
+      rlimit old = {};
+      ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
+      const rlimit limit = {hostile == 4 ? rlim_t{256} : rlim_t{1024}, old.rlim_max};
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+      port.Drain();
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+      port.sender->OnRetry();
+      port.Drain();
+      EXPECT_EQ(port.receiver->refusals(Rule::kFds2), surplus);
+      EXPECT_EQ(port.receiver->refusals(), surplus);
+      ASSERT_EQ(port.delivered.size(), 1U);
+      EXPECT_EQ(port.delivered[0].fds, 2U);
+    }
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
 }  // namespace
 }  // namespace portproof
