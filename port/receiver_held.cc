@@ -25,7 +25,8 @@ bool Receiver::TakeReferences(Incoming& incoming) {
       refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
                                                      workspace_.holdings);
     }
-  } else if (!incoming.resumed) {
+  } else if (!incoming.resumed && !(header.type == mmap_type_ && IsMessage(header))) {
+    // An announcement has stream 0, and what waits for it may have it too (SHM-10).
     workspace_.references.clear();
     if (Hold(incoming)) return false;
   }

@@ -127,6 +127,30 @@ TEST(ReceiverTest, RCV_7_ATurnWithinATurnIsPutOff) {
   EXPECT_EQ(port.delivered.size(), 2U);
 }
 
+// SHM-10: an announcement has stream 0, and so may the message that waits for it.
+TEST(ReceiverTest, SHM_10_AnAnnouncementDoesNotWait) {
+  LocalPort port;
+  auto made = Segment::Create({.source_pid = ::getpid(), .sent_over = kSentOverAny},
+                              Newest().segment_layout);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const auto segment = std::make_shared<Segment>(*std::move(made));
+  const auto range = segment->Allocate(100);
+  ASSERT_TRUE(range.has_value());
+  const auto reference = EncodeReference({segment->id(), range->first, 100});
+  SendRaw(port, {.pid = ::getpid(), .type = port.data_type, .mmap = true},
+          {reference.begin(), reference.end()});
+  SendRaw(port, {.pid = ::getpid(), .type = port.data_type}, "behind it");
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 2U);
+  EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->held_messages(), 0U);
+  ASSERT_EQ(port.delivered.size(), 2U);
+  EXPECT_EQ(port.delivered[0].text.size(), 100U);
+  EXPECT_EQ(port.delivered[1].text, "behind it");
+  EXPECT_EQ(segment->FreeCount(), 640U);
+}
+
 // PRT-2: what a handler captured goes when its receiver is gone and it has returned.
 TEST(ReceiverTest, PRT_2_ADestroyedReceiversHandlerGoes) {
   Workspace workspace;
