@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "port/shared_sender.h"
 #include "port/testing.h"
 
 namespace {
@@ -680,40 +681,106 @@ TEST(HostilePeerTest, ValidSegments) {
 
 // --------------------------------------------------------------------- at rest
 
-// An idle port: less than 4 KiB of its own, also after it was busy.
-TEST(HostilePeerTest, AnIdlePortIsSmall) {
-  Workspace workspace;
-  const std::string text = Pattern(100'000, 1);
-  const int64_t used = live_bytes;
-  auto pair = SocketPair::Create(Newest());
-  ASSERT_TRUE(pair.ok());
-  auto sender = Sender::Adopt(workspace, std::move(pair->send_end), {.profile = &Newest()});
-  auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end), {.profile = &Newest()},
-                                  [](Message& /*message*/) {});
-  ASSERT_TRUE(sender.ok() && receiver.ok());
-  EXPECT_LT(live_bytes - used, 4096);
-  const Buffer buffer = testing::TextBuffer(text);
-  std::vector<Completion> completions;
-  for (uint32_t i = 0; i < 200; ++i) {
-    EXPECT_EQ((*sender)->Write({.type = 27, .stream = i, .chain = {&buffer, 1}}),
-              WriteAnswer::kAccepted);
-  }
-  while ((*sender)->queued_messages() != 0) {
-    (*receiver)->Turn();
-    (*sender)->OnWritable();
-    completions.clear();
-    (*sender)->TakeCompletions(completions);
-  }
-  while ((*receiver)->Turn() == Next::kCallAgain) {
-  }
-  (*sender)->OnWritable();
-  EXPECT_EQ((*receiver)->open_assemblies(), 0U);
-  completions = std::vector<Completion>();
+// Of both ends together, where the loop's buffers are gone.
+int64_t AtRest(Workspace& workspace) {
   workspace.actions = Actions();
   workspace.pool.ReleaseUnused();
   workspace.receive_batch.ReleaseBuffers();
   workspace.pool.ReleaseUnused();
-  EXPECT_LT(live_bytes - used, 4096);
+  return live_bytes;
+}
+
+// What keeps a port busy: 200 messages of so many bytes and descriptors.
+struct Work {
+  const char* name;
+  size_t bytes;
+  size_t fds;
+};
+constexpr std::array<Work, 4> kWork = {
+    {{"small", 10, 0}, {"fragments", 100'000, 0}, {"descriptors", 10, 1}, {"both", 50'000, 1}}};
+
+// An idle port: less than 4 KiB of its own, also after it was busy.
+TEST(HostilePeerTest, AnIdlePortIsSmall) {
+  Workspace workspace;
+  const OwnedFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int fd = null.get();
+  for (const Work& work : kWork) {
+    SCOPED_TRACE(work.name);
+    const std::string text = Pattern(work.bytes, 1);
+    const int64_t used = AtRest(workspace);
+    auto pair = SocketPair::Create(Newest());
+    ASSERT_TRUE(pair.ok());
+    auto sender = Sender::Adopt(workspace, std::move(pair->send_end), {.profile = &Newest()});
+    auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end), {.profile = &Newest()},
+                                    [](Message&) {});
+    ASSERT_TRUE(sender.ok() && receiver.ok());
+    EXPECT_LT(AtRest(workspace) - used, 4096);
+    const Buffer buffer = testing::TextBuffer(text);
+    for (uint32_t i = 0; i < 200; ++i) {
+      EXPECT_EQ((*sender)->Write({.type = 27,
+                                  .stream = i,
+                                  .batch = true,
+                                  .fds = {&fd, work.fds},
+                                  .chain = {&buffer, 1}}),
+                WriteAnswer::kAccepted);
+    }
+    (*sender)->Flush();
+    while ((*sender)->queued_messages() != 0) {
+      (*receiver)->Turn();
+      (*sender)->OnWritable();
+    }
+    while ((*receiver)->Turn() == Next::kCallAgain) {
+    }
+    std::vector<Completion> completions;
+    (*sender)->TakeCompletions(completions);
+    EXPECT_EQ(completions.size(), 200U);
+    completions = std::vector<Completion>();
+    (*sender)->OnWritable();
+    EXPECT_EQ((*receiver)->open_assemblies(), 0U);
+    EXPECT_LT(AtRest(workspace) - used, 4096);
+  }
+}
+
+TEST(HostilePeerTest, AnIdleSharedPortIsSmall) {
+  Workspace workspace;
+  const OwnedFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int fd = null.get();
+  for (const Work& work : kWork) {
+    SCOPED_TRACE(work.name);
+    const std::string text = Pattern(work.bytes, 1);
+    const int64_t used = AtRest(workspace);
+    auto pair = SocketPair::Create(Newest());
+    ASSERT_TRUE(pair.ok());
+    auto sender =
+        SharedSender::Adopt(workspace, std::move(pair->send_end), {.profile = &Newest()}, nullptr);
+    auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end), {.profile = &Newest()},
+                                    [](Message&) {});
+    ASSERT_TRUE(sender.ok() && receiver.ok());
+    SharedSender::Writer writer(*sender, workspace);
+    EXPECT_LT(AtRest(workspace) - used, 4096);
+    const Buffer buffer = testing::TextBuffer(text);
+    for (uint32_t i = 0; i < 200; ++i) {
+      EXPECT_EQ(writer.Write({.type = 27,
+                              .stream = i,
+                              .batch = true,
+                              .fds = {&fd, work.fds},
+                              .chain = {&buffer, 1}}),
+                WriteAnswer::kAccepted);
+    }
+    writer.Flush();
+    while ((*sender)->queued_messages() != 0) {
+      (*receiver)->Turn();
+      (*sender)->Attend();
+    }
+    while ((*receiver)->Turn() == Next::kCallAgain) {
+    }
+    std::vector<Completion> completions;
+    writer.TakeCompletions(completions);
+    EXPECT_EQ(completions.size(), 200U);
+    completions = std::vector<Completion>();
+    (*sender)->Attend();
+    EXPECT_LT(AtRest(workspace) - used, 4096);
+  }
 }
 
 }  // namespace

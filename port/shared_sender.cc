@@ -116,12 +116,23 @@ void SharedSender::Attend() {
   std::unique_lock<std::mutex> lock(mutex_);
   woken_ = true;  // the loop asks what is wanted when this returns
   if (!flushing_) {
+    const bool idle = sender_->queued_messages() == 0;
     sender_->AcceptEvents();
     Run(loop_, lock, kRoundsPerWrite);
+    if (idle) ReleaseMemory();
   }
   woken_ = false;
   wake_wanted_ = sender_->CanFlush() && !flushing_;  // there is more, and no event will tell
   Tell(lock);
+}
+
+// As Sender does when nothing came since it was emptied.
+void SharedSender::ReleaseMemory() {
+  if (!flushing_) sender_->ReleaseMemory();
+  sorting_ = std::vector<Completion>();
+  for (auto& [number, mailbox] : mailboxes_) {
+    if (mailbox.completions.empty()) mailbox.completions = std::vector<Completion>();
+  }
 }
 
 bool SharedSender::wants_writable() {

@@ -6,7 +6,8 @@
 //             is flushing, or by the loop's
 //   holds     the sender under a short lock, which no system call is made under but the
 //             duplication of a descriptor; one thread flushes at a time, the others go
-//             their way. A write flushes at most kRoundsPerWrite batches of others'
+//             their way. A write flushes at most kRoundsPerWrite batches of others'.
+//             Attend gives back the memory of a queue that was empty when it was called
 //   rules     SND-1, SND-6, SND-7, SND-8, SND-13, CMP-4, CMP-6
 //   source    nxt_port_socket_write under its write mutex, which the original holds over
 //             the system call
@@ -84,6 +85,7 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   WriteAnswer AnnounceFrom(Workspace& workspace, const std::shared_ptr<Segment>& segment);
   void Run(Workspace& workspace, std::unique_lock<std::mutex>& lock, int rounds);
   void Sort();
+  void ReleaseMemory();
   void Tell(std::unique_lock<std::mutex>& lock);
 
   Workspace& loop_;
