@@ -124,6 +124,7 @@ using Fds = absl::InlinedVector<OwnedFd, 2>;
 class ReceiveBatch {
  public:
   static constexpr unsigned kDatagramsMax = 16;
+  static constexpr size_t kFdsMax = 2;  // of a message, in any profile (FDS-2)
 
   ReceiveBatch();
   ReceiveBatch(const ReceiveBatch&) = delete;
@@ -177,8 +178,15 @@ class ReceiveBatch {
   void ReleaseBuffers();
 
  private:
+  // Credentials, one descriptor more than any message may carry, and the pidfd that the
+  // kernel adds where a peer asked it to. A surplus is seen by it (FDS-2), and MSG_CTRUNC
+  // with no surplus still only means that slots ran out: each verdict is that of a buffer
+  // for all the 253 the kernel passes. But what has no place here the kernel never puts
+  // into the table, where 16 datagrams would have up to 4048 until the first is looked at,
+  // and an honest one behind them in the same call would come without its own (RCV-5). So
+  // a call needs at most 16 times 10 slots, or 18 where there are no credentials.
   static constexpr size_t kControlBytes =
-      CMSG_SPACE(kKernelFdsMax * sizeof(int)) + CMSG_SPACE(sizeof(ucred)) + 64;
+      CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE((kFdsMax + 1) * sizeof(int)) + CMSG_SPACE(sizeof(int));
   struct alignas(cmsghdr) Control {
     std::array<uint8_t, kControlBytes> bytes;
   };

@@ -1,5 +1,6 @@
 #include "port/fault_kernel.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -13,7 +14,8 @@ namespace portproof::testing {
 std::string ToString(const Fault& fault) {
   return absl::StrCat("call ", static_cast<int>(fault.call), " number ", fault.number, ": ",
                       fault.error != 0 ? ::strerrorname_np(fault.error) : "", " prefix ",
-                      fault.prefix, " flags ", fault.flags, fault.empty ? " empty" : "",
+                      fault.prefix, " flags ", fault.flags, fault.empty ? " empty, fds " : "",
+                      fault.empty ? std::to_string(fault.fds) : "",
                       fault.short_count ? " short" : "");
 }
 
@@ -30,35 +32,66 @@ bool FaultKernel::Fails(Call call) {
   return true;
 }
 
-ssize_t FaultKernel::SendMessage(int fd, const msghdr* message, int flags) {
-  if (!Due(Call::kSend)) return RealKernel::SendMessage(fd, message, flags);
-  if (fault_.short_count) {
-    const ssize_t bytes = RealKernel::SendMessage(fd, message, flags);
-    fired_ = bytes > 0;
-    return bytes > 0 ? bytes - 1 : bytes;
-  }
+void FaultKernel::Meet(const msghdr& message) {
   fired_ = true;
+  if (message.msg_iovlen == 0) return;
+  const auto decoded = DecodeHeader(
+      {static_cast<const uint8_t*>(message.msg_iov[0].iov_base), message.msg_iov[0].iov_len});
+  if (decoded) met_.header = decoded->header;
+}
+
+// ---------------------------------------------------------------- sending
+
+// The call behind a batch of which only a part went.
+bool FaultKernel::NextFails() {
+  if (!next_fails_) return false;
+  next_fails_ = false;
   errno = fault_.error;
-  return -1;
+  return true;
+}
+
+ssize_t FaultKernel::SendMessage(int fd, const msghdr* message, int flags) {
+  const bool due = Due(Call::kSend);
+  if (NextFails() || (due && !fault_.short_count)) {
+    Meet(*message);
+    errno = fault_.error;
+    return -1;
+  }
+  const ssize_t bytes = RealKernel::SendMessage(fd, message, flags);
+  sent_ += bytes > 0;
+  if (!due || bytes <= 0) return bytes;
+  Meet(*message);
+  return bytes - 1;
 }
 
 int FaultKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
-  if (!Due(Call::kSendBatch)) return RealKernel::SendMessages(fd, messages, count, flags);
-  if (fault_.prefix >= 0) {
-    fired_ = static_cast<unsigned>(fault_.prefix) < count;
-    return RealKernel::SendMessages(fd, messages,
-                                    std::min(count, static_cast<unsigned>(fault_.prefix)), flags);
+  const bool due = Due(Call::kSendBatch);
+  batches_.push_back(count);
+  if (NextFails() || (due && fault_.prefix < 0 && !fault_.short_count)) {
+    Meet(messages[0].msg_hdr);
+    errno = fault_.error;
+    return -1;
   }
-  if (fault_.short_count) {
-    const int sent = RealKernel::SendMessages(fd, messages, count, flags);
-    fired_ = sent > 0;
-    if (sent > 0) --messages[sent - 1].msg_len;
-    return sent;
-  }
-  fired_ = true;
-  errno = fault_.error;
-  return -1;
+  if (due && fault_.prefix >= 0) return SendPart(fd, messages, count, flags);
+  const int sent = RealKernel::SendMessages(fd, messages, count, flags);
+  sent_ += static_cast<uint64_t>(std::max(sent, 0));
+  if (!due || sent <= 0) return sent;
+  Meet(messages[sent - 1].msg_hdr);
+  --messages[sent - 1].msg_len;
+  return sent;
 }
+
+int FaultKernel::SendPart(int fd, mmsghdr* messages, unsigned count, int flags) {
+  const auto part = static_cast<unsigned>(fault_.prefix);
+  const int sent = RealKernel::SendMessages(fd, messages, std::min(count, part), flags);
+  sent_ += static_cast<uint64_t>(std::max(sent, 0));
+  if (part >= count) return sent;
+  next_fails_ = fault_.error != 0;
+  fired_ = !next_fails_;  // else when it does
+  return sent;
+}
+
+// -------------------------------------------------------------- receiving
 
 // One datagram is a batch of one.
 ssize_t FaultKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
@@ -69,28 +102,58 @@ ssize_t FaultKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
 }
 
 int FaultKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
-  if (!Due(Call::kReceive)) return RealKernel::ReceiveMessages(fd, messages, count, flags);
-  if (fault_.error != 0) {
+  const bool due = Due(Call::kReceive);
+  if (due && fault_.empty) return ReceiveEmpty(messages[0]);
+  if (due && fault_.error != 0) {
     fired_ = true;
     errno = fault_.error;
     return -1;
   }
   const int received = RealKernel::ReceiveMessages(fd, messages, count, flags);
-  if (received <= 0 || messages[0].msg_len == 0) return received;
-  fired_ = true;
+  for (int i = 0; i < received; ++i) received_ += messages[i].msg_len != 0;
+  if (!due || received <= 0 || messages[0].msg_len == 0) return received;
+  Meet(messages[0].msg_hdr);
   messages[0].msg_hdr.msg_flags |= fault_.flags;
-  if (fault_.empty) messages[0].msg_len = 0;
   return received;
 }
 
+int FaultKernel::ReceiveEmpty(mmsghdr& message) {
+  fired_ = true;
+  met_.unread = unread();
+  message.msg_len = 0;
+  message.msg_hdr.msg_flags = 0;
+  message.msg_hdr.msg_controllen = 0;
+  if (fault_.fds == 0) return 1;
+  message.msg_hdr.msg_controllen = CMSG_SPACE(fault_.fds * sizeof(int));
+  cmsghdr* const rights = CMSG_FIRSTHDR(&message.msg_hdr);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(fault_.fds * sizeof(int));
+  for (size_t i = 0; i < fault_.fds; ++i) {
+    const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    std::memcpy(CMSG_DATA(rights) + i * sizeof fd, &fd, sizeof fd);
+  }
+  return 1;
+}
+
+// ----------------------------------------------------------------- others
+
 int FaultKernel::SocketPair(int type, int fds[2]) {
+  if (!seqpacket_ && (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_SEQPACKET) {
+    errno = EPROTONOSUPPORT;
+    return -1;
+  }
   return Fails(Call::kSocketPair) ? -1 : RealKernel::SocketPair(type, fds);
 }
 int FaultKernel::GetOption(int fd, int name, int& value) {
-  return Fails(Call::kGetOption) ? -1 : RealKernel::GetOption(fd, name, value);
+  if (!Fails(Call::kGetOption)) return RealKernel::GetOption(fd, name, value);
+  met_.option = name;
+  return -1;
 }
 int FaultKernel::SetOption(int fd, int name, int value) {
-  return Fails(Call::kSetOption) ? -1 : RealKernel::SetOption(fd, name, value);
+  if (!Fails(Call::kSetOption)) return RealKernel::SetOption(fd, name, value);
+  met_.option = name;
+  return -1;
 }
 int FaultKernel::ReadableBytes(int fd, int& bytes) {
   return Fails(Call::kReadableBytes) ? -1 : RealKernel::ReadableBytes(fd, bytes);

@@ -1,4 +1,7 @@
 // The one seam to system calls: what the shell asks of the kernel, and nothing else.
+// Around it go only close by OwnedFd (on Linux the descriptor is gone whatever it answers),
+// munmap, getpid, pthread_atfork, and what SegmentGuard needs to install its signal handler
+// and inside it (sigaction, sysconf, mmap). epoll is the loop's, never called here.
 //
 //   shapes    as the system's own calls; a failure is -1 and errno, sizes are bytes.
 //             The batch forms take `count` entries and return how many went

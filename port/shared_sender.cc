@@ -123,12 +123,23 @@ void SharedSender::AttendTo(bool retry_due) {
   if (flushing_) {
     attended_ = true;  // it may be what ends the wait that this flush is about to be told of
   } else {
+    const bool idle = sender_->queued_messages() == 0;
     sender_->AcceptEvents(retry_due);
     Run(loop_, lock, kRoundsPerWrite);
+    if (idle) ReleaseMemory();
   }
   woken_ = false;
   wake_wanted_ = sender_->CanFlush() && !flushing_;  // there is more, and no event will tell
   Tell(lock);
+}
+
+// As Sender does when nothing came since it was emptied.
+void SharedSender::ReleaseMemory() {
+  if (!flushing_) sender_->ReleaseMemory();
+  sorting_ = std::vector<Completion>();
+  for (auto& [number, mailbox] : mailboxes_) {
+    if (mailbox.completions.empty()) mailbox.completions = std::vector<Completion>();
+  }
 }
 
 bool SharedSender::wants_writable() {

@@ -7,7 +7,8 @@
 //   holds     the sender under a short lock, which no system call is made under but the
 //             duplication and the closing of descriptors; one thread flushes at a time,
 //             the others go their way. A write flushes at most kRoundsPerWrite batches of
-//             others'. In a forked child the lock may be held for ever: touch nothing there
+//             others'. Attend gives back the memory of a queue that was empty when it was
+//             called. In a forked child the lock may be held for ever: touch nothing there
 //   rules     SND-1, SND-6, SND-7, SND-8, SND-13, CMP-4, CMP-6
 //   source    nxt_port_socket_write under its write mutex, which the original holds over
 //             the system call
@@ -93,6 +94,7 @@ class SharedSender : public std::enable_shared_from_this<SharedSender> {
   void Run(Workspace& workspace, std::unique_lock<std::mutex>& lock, int rounds);
   void AttendTo(bool retry_due);
   void Sort();
+  void ReleaseMemory();
   void Tell(std::unique_lock<std::mutex>& lock);
 
   Workspace& loop_;

@@ -48,8 +48,8 @@ std::string Pattern(size_t bytes, uint32_t seed) {
 }
 
 LocalPort::LocalPort(const Profile& profile, ReceiverOptions receiving, SenderOptions sending,
-                     PortSizes asked, Kernel& kernel)
-    : workspace(kernel, asked.max_size + kHeaderBytes),
+                     PortSizes asked, Kernel& kernel, size_t retained)
+    : workspace(kernel, asked.max_size + kHeaderBytes, retained),
       data_type(TypeNumber(profile, Type::kData)) {
   auto pair = SocketPair::Create(profile, asked, kernel);
   EXPECT_TRUE(pair.ok()) << pair.status();

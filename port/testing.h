@@ -48,7 +48,8 @@ struct Delivered {
 struct LocalPort {
   explicit LocalPort(const Profile& profile = Newest(), ReceiverOptions receiving = {},
                      SenderOptions sending = {}, PortSizes sizes = {},
-                     Kernel& kernel = Kernel::Real());
+                     Kernel& kernel = Kernel::Real(),
+                     size_t retained = BufferPool::kRetainedDefault);
 
   // Turns until nothing more comes.
   Next Drain();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -70,7 +71,10 @@ class Loop {
     epoll_event event = {};
     event.events = events;
     event.data.fd = fd;
-    ::epoll_ctl(epoll_, operation, fd, &event);
+    if (::epoll_ctl(epoll_, operation, fd, &event) != 0) {  // nobody would ever call the port again
+      std::perror("epoll_ctl");
+      std::exit(1);
+    }
     ++controls_;
   }
 
