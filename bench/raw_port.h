@@ -51,7 +51,7 @@ class RawReceiver {
 
  private:
   struct Control {
-    alignas(cmsghdr) std::array<uint8_t, CMSG_SPACE(253 * sizeof(int)) + CMSG_SPACE(12) + 64> bytes;
+    alignas(cmsghdr) std::array<uint8_t, 2 * CMSG_SPACE(12) + CMSG_SPACE(4)> bytes;  // as ours
   };
   int ReceiveSome();
   void Advance(unsigned count);

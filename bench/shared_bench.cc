@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
@@ -22,6 +24,16 @@
 
 namespace portproof::bench {
 namespace {
+
+// So many messages of a size are under way at most, and so many are written to a flush.
+struct Load {
+  size_t bytes;
+  size_t in_flight;
+  size_t batch;
+};
+
+constexpr std::array<Load, 3> kLoads = {
+    {{size_t{64} << 10, 32, 16}, {size_t{1} << 20, 4, 2}, {size_t{10} << 20, 2, 1}}};
 
 uint64_t ReadAll(std::span<const uint8_t> bytes) {
   uint64_t sum = 0;
@@ -64,9 +76,11 @@ class ChunkSource {
     Segment* segment = nullptr;
     ChunkRange range;
   };
-  Place Take() {
+  // `flush` sends what the consumer is to free.
+  Place Take(const std::function<void()>& flush) {
     for (;;) {
       if (const auto place = TryTake()) return *place;
+      flush();
       waiting_->store(true);
       if (const auto place = TryTake()) return *place;
       uint64_t freed = 0;
@@ -96,12 +110,13 @@ class ChunkSource {
   std::atomic<bool>* waiting_ = nullptr;
 };
 
-Cost SharedRun(size_t bytes, uint64_t count, size_t in_flight, bool touched, bool one_cpu) {
+Cost SharedRun(const Load& load, uint64_t count, bool touched, bool one_cpu) {
+  const size_t bytes = load.bytes;
   const SocketPair pair = NewPair();
   Workspace sending;
   Workspace receiving;
   OurSender sender(pair.send_end.get(), sending);
-  ChunkSource chunks(*sender.sender, bytes, in_flight);
+  ChunkSource chunks(*sender.sender, bytes, load.in_flight);
   const std::vector<uint8_t> source(bytes, 'x');
   std::unique_ptr<OurReceiver> receiver;
   uint64_t sum = 0;
@@ -111,14 +126,23 @@ Cost SharedRun(size_t bytes, uint64_t count, size_t in_flight, bool touched, boo
   };
   return RunPair(
       [&] {
+        std::vector<ChunkSource::Place> written;
+        const auto flush = [&] {
+          sender.sender->Flush();
+          sender.Settle();
+          for (const auto& [segment, range] : written) segment->Release(range);
+          written.clear();
+        };
         for (uint64_t i = 0; i < count; ++i) {
-          const auto [segment, range] = chunks.Take();
+          written.push_back(chunks.Take(flush));
+          const auto& [segment, range] = written.back();
           if (touched) std::memcpy(segment->Memory(range).data(), source.data(), bytes);
           const Buffer buffer =
               sender.sender->BufferIn(*segment, range, static_cast<uint32_t>(bytes), 0);
-          sender.Send(1, {&buffer, 1}, false);
-          segment->Release(range);
+          sender.sender->Write({.type = kData, .batch = true, .chain = {&buffer, 1}});
+          if (written.size() == load.batch) flush();
         }
+        flush();
       },
       [&] {
         if (!receiver) {
@@ -149,33 +173,37 @@ double CopyAndRead(size_t bytes, uint64_t count) {
   return sum == 1 ? 0 : took / static_cast<double>(count);
 }
 
+void SharedOf(const Load& load) {
+  constexpr uint64_t kUntouched = 4000;
+  const uint64_t count = std::max<uint64_t>(48, (size_t{256} << 20) / load.bytes);
+  const auto messages = static_cast<double>(count);
+  std::vector<double> above;
+  std::vector<double> base;
+  std::vector<double> least;
+  std::vector<double> two_cpus;
+  std::vector<double> one_cpu;
+  for (int i = 0; i < kPairs; ++i) {
+    const double raw = RawFlood(12, kUntouched, 1).cpu_ns / kUntouched;
+    const double raw_batch = RawFlood(12, kUntouched, kBatchMax).cpu_ns / kUntouched;
+    const Load untouched = {load.bytes, 64, 1};
+    above.push_back(SharedRun(untouched, kUntouched, false, false).cpu_ns / kUntouched - raw);
+    const double copy = CopyAndRead(load.bytes, count);
+    base.push_back(copy);
+    least.push_back(copy / (copy + raw_batch));
+    two_cpus.push_back(copy / (SharedRun(load, count, true, false).wall_ns / messages));
+    one_cpu.push_back(copy / (SharedRun(load, count, true, true).wall_ns / messages));
+  }
+  std::printf(
+      "shared %26zu bytes  untouched + %6.0f ns  copied and read, raw %9.0f ns, rate x %.3f on "
+      "two CPUs, x %.3f on one (with a raw datagram of a batch behind each x %.3f)\n",
+      load.bytes, Median(above), Median(base), Median(two_cpus), Median(one_cpu), Median(least));
+}
+
 }  // namespace
 
 void Shared() {
-  constexpr uint64_t kUntouched = 4000;
   std::printf("shared memory: above a raw datagram of 28 bytes; and beside a copy and a read\n");
-  for (const size_t bytes : {size_t{64} << 10, size_t{1} << 20, size_t{10} << 20}) {
-    const uint64_t count = std::max<uint64_t>(48, (size_t{256} << 20) / bytes);
-    const auto messages = static_cast<double>(count);
-    std::vector<double> above;
-    std::vector<double> base;
-    std::vector<double> least;
-    std::vector<double> two_cpus;
-    std::vector<double> one_cpu;
-    for (int i = 0; i < kPairs; ++i) {
-      const double raw = RawFlood(12, kUntouched, 1).cpu_ns / kUntouched;
-      above.push_back(SharedRun(bytes, kUntouched, 64, false, false).cpu_ns / kUntouched - raw);
-      const double copy = CopyAndRead(bytes, count);
-      base.push_back(copy);
-      least.push_back(copy / (copy + raw));
-      two_cpus.push_back(copy / (SharedRun(bytes, count, 8, true, false).wall_ns / messages));
-      one_cpu.push_back(copy / (SharedRun(bytes, count, 1, true, true).wall_ns / messages));
-    }
-    std::printf(
-        "shared %26zu bytes  untouched + %6.0f ns  copied and read, raw %9.0f ns, rate x %.3f on "
-        "two CPUs, x %.3f on one (with a raw datagram behind each x %.3f)\n",
-        bytes, Median(above), Median(base), Median(two_cpus), Median(one_cpu), Median(least));
-  }
+  for (const Load& load : kLoads) SharedOf(load);
 }
 
 }  // namespace portproof::bench
