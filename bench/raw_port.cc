@@ -101,23 +101,28 @@ int RawReceiver::ReceiveSome() {
   return count;
 }
 
+// A batch that comes short found the socket empty behind its last one.
+bool RawReceiver::Emptied(int got) const {
+  return got < 0 || (batch_ > 1 && static_cast<unsigned>(got) < batch_);
+}
+
 uint64_t RawReceiver::Receive(uint64_t count) {
   bytes_ = 0;
   while (count > 0) {
     const int got = ReceiveSome();
-    if (got > 0) {
-      count -= static_cast<uint64_t>(got);
-    } else {
-      WaitFor(fd_, POLLIN);
-    }
+    if (got > 0) count -= static_cast<uint64_t>(got);
+    if (count > 0 && Emptied(got)) WaitFor(fd_, POLLIN);
   }
   return bytes_;
 }
 
 uint64_t RawReceiver::Drain() {
   uint64_t count = 0;
-  for (int got = ReceiveSome(); got > 0; got = ReceiveSome()) count += static_cast<uint64_t>(got);
-  return count;
+  for (;;) {
+    const int got = ReceiveSome();
+    if (got > 0) count += static_cast<uint64_t>(got);
+    if (Emptied(got)) return count;
+  }
 }
 
 }  // namespace portproof::bench

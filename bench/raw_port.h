@@ -54,6 +54,7 @@ class RawReceiver {
     alignas(cmsghdr) std::array<uint8_t, 2 * CMSG_SPACE(12) + CMSG_SPACE(4)> bytes;  // as ours
   };
   int ReceiveSome();
+  bool Emptied(int got) const;
   void Advance(unsigned count);
 
   int fd_;

@@ -103,7 +103,7 @@ ssize_t FaultKernel::ReceiveMessage(int fd, msghdr* message, int flags) {
 
 int FaultKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
   const bool due = Due(Call::kReceive);
-  if (due && fault_.empty) return ReceiveEmpty(messages[0]);
+  if (due && fault_.empty) return ReceiveEmpty(fd, messages, count, flags);
   if (due && fault_.error != 0) {
     fired_ = true;
     errno = fault_.error;
@@ -117,13 +117,22 @@ int FaultKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int 
   return received;
 }
 
-int FaultKernel::ReceiveEmpty(mmsghdr& message) {
+// As the kernel does, which comes short only where the socket is empty.
+int FaultKernel::ReceiveEmpty(int fd, mmsghdr* messages, unsigned count, int flags) {
+  MakeEmpty(messages[0]);
+  if (count == 1) return 1;
+  const int received = RealKernel::ReceiveMessages(fd, messages + 1, count - 1, flags);
+  for (int i = 1; i <= received; ++i) received_ += messages[i].msg_len != 0;
+  return 1 + std::max(received, 0);
+}
+
+void FaultKernel::MakeEmpty(mmsghdr& message) {
   fired_ = true;
   met_.unread = unread();
   message.msg_len = 0;
   message.msg_hdr.msg_flags = 0;
   message.msg_hdr.msg_controllen = 0;
-  if (fault_.fds == 0) return 1;
+  if (fault_.fds == 0) return;
   message.msg_hdr.msg_controllen = CMSG_SPACE(fault_.fds * sizeof(int));
   cmsghdr* const rights = CMSG_FIRSTHDR(&message.msg_hdr);
   rights->cmsg_level = SOL_SOCKET;
@@ -133,7 +142,6 @@ int FaultKernel::ReceiveEmpty(mmsghdr& message) {
     const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     std::memcpy(CMSG_DATA(rights) + i * sizeof fd, &fd, sizeof fd);
   }
-  return 1;
 }
 
 // ----------------------------------------------------------------- others

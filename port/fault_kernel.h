@@ -97,7 +97,8 @@ class FaultKernel : public RealKernel {
   bool NextFails();
   void Meet(const msghdr& message);
   int SendPart(int fd, mmsghdr* messages, unsigned count, int flags);
-  int ReceiveEmpty(mmsghdr& message);
+  int ReceiveEmpty(int fd, mmsghdr* messages, unsigned count, int flags);
+  void MakeEmpty(mmsghdr& message);
 
   Fault fault_;
   bool seqpacket_;

@@ -155,8 +155,6 @@ Next Receiver::Turn() {
   workspace.finished_handlers.clear();
   if (destroyed) return Next::kEnd;
   reading_ = false;
-  const uint32_t reads = options_.reads_per_turn - turn.reads_left;
-  first_wanted_ = std::clamp(reads, 1U, ReceiveBatch::kDatagramsMax);
   destroyed_ = nullptr;
   if (next == Next::kEnd) Close();  // FRG-9
   ShrinkIfIdle();
@@ -257,11 +255,7 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveBatch& batch = workspace.receive_batch;
   const auto datagram_bytes = static_cast<uint32_t>(DatagramBytesMax(options_.sizes.max_size));
-  // The first call of a turn asks for as many as the last turn brought: for one alone the
-  // batch form would look twice.
-  const bool first = turn.reads_left == options_.reads_per_turn;
-  const unsigned wanted =
-      std::min(first ? first_wanted_ : ReceiveBatch::kDatagramsMax, turn.reads_left);
+  const unsigned wanted = std::min(ReceiveBatch::kDatagramsMax, turn.reads_left);
   const unsigned ready = batch.Prepare(workspace.pool, wanted, datagram_bytes);
   if (ready == 0) {
     next = After(turn, Answer::kNoBuffer);
@@ -288,6 +282,9 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     if (!destroyed && options_.segments->resumable()) Resume(*options_.segments);
     if (destroyed || !Usable()) return;
   }
+  // Behind the last one the call found the socket empty. (Or reset: then an event comes of
+  // the peer's close.)
+  if (count < ready && next == Next::kRead) next = After(turn, Answer::kEmpty);
 }
 
 // Before anything but its header was looked at.

@@ -193,7 +193,6 @@ class Receiver {
   std::unique_ptr<Handler> handler_;
   uint32_t generation_;
   bool seqpacket_;
-  unsigned first_wanted_ = ReceiveBatch::kDatagramsMax;
   std::optional<uint8_t> mmap_type_;
   std::optional<uint8_t> read_queue_type_;
   std::optional<uint8_t> remove_pid_type_;
