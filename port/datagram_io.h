@@ -134,7 +134,8 @@ class ReceiveBatch {
   // Makes ready for `count` datagrams of up to `datagram_bytes` each; returns for how
   // many there were buffers.
   unsigned Prepare(BufferPool& pool, unsigned count, uint32_t datagram_bytes);
-  // kDatagram: `received` of those made ready came. Any other answer: none did.
+  // kDatagram: `received` of those made ready came; where a batch came short, the socket
+  // was empty then, or reset by the peer's close. Any other answer: none came.
   Answer Receive(Kernel& kernel, int socket, unsigned count, unsigned& received);
 
   unsigned received() const { return received_; }

@@ -15,7 +15,7 @@ namespace portproof {
 
 enum class Answer : uint8_t {
   kDatagram,     // one was read, whatever became of it
-  kEmpty,        // EAGAIN
+  kEmpty,        // EAGAIN; also behind what a batch brought that came short
   kInterrupted,  // EINTR
   kBusy,         // ENOMEM, ENOBUFS
   kNoBuffer,     // nothing to receive into; recvmsg was not called
