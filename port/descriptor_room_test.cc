@@ -22,6 +22,7 @@ namespace {
 
 using testing::LocalPort;
 using testing::Newest;
+using testing::NewSegment;
 using testing::OpenDescriptors;
 using testing::ProfileOf;
 
@@ -139,6 +140,14 @@ TEST(DescriptorRoomTest, SOC_1_NoRoomForAPair) {
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
+ChunkRange WriteShared(LocalPort& port, Segment& segment) {
+  const auto range = segment.Allocate(100);
+  const Buffer buffer = port.sender->BufferIn(segment, *range, 100, 0);
+  EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
+            WriteAnswer::kAccepted);
+  return *range;
+}
+
 // SHM-8, SHM-10: a segment needs one, an announcement that waits another; one that was
 // refused can be written again.
 TEST(DescriptorRoomTest, SHM_10_NoRoomForASegment) {
@@ -171,14 +180,10 @@ TEST(DescriptorRoomTest, SHM_10_NoRoomForASegment) {
     }
     port.Drain();
     EXPECT_EQ(port.receiver->refusals(), 0U);
-    const auto range = segment->Allocate(100);
-    ASSERT_TRUE(range.has_value());
-    const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
-    EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
-              WriteAnswer::kAccepted);
+    const ChunkRange range = WriteShared(port, *segment);
     port.Drain();
     EXPECT_EQ(port.delivered.size(), 1U);
-    segment->Release(*range);
+    segment->Release(range);
     EXPECT_EQ(segment->FreeCount(), 640U);
   }
   EXPECT_EQ(OpenDescriptors(), before);
@@ -190,21 +195,14 @@ TEST(DescriptorRoomTest, FDS_7_NoRoomForAnAnnouncement) {
   {
     uint32_t asked = 0;
     LocalPort port(Newest(), {.ask_segment = [&](int32_t, uint32_t) { ++asked; }});
-    auto made = Segment::Create({.source_pid = ::getpid(), .sent_over = kSentOverAny},
-                                Newest().segment_layout);
-    ASSERT_TRUE(made.ok()) << made.status();
-    const auto segment = std::make_shared<Segment>(*std::move(made));
+    const auto segment = NewSegment(0);
     ASSERT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
     {
       const Room room(0);
       port.Drain();
     }
     EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), 1U);
-    const auto range = segment->Allocate(100);
-    ASSERT_TRUE(range.has_value());
-    const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
-    EXPECT_EQ(port.sender->Write({.type = port.data_type, .chain = {&buffer, 1}}),
-              WriteAnswer::kAccepted);
+    WriteShared(port, *segment);
     port.Drain();
     EXPECT_EQ(asked, 1U);
     EXPECT_EQ(port.receiver->held_messages(), 1U);

@@ -18,20 +18,11 @@ namespace {
 using testing::LocalPort;
 using testing::Newest;
 using testing::NewSegment;
-using testing::OpenDescriptors;
 using testing::Pattern;
 using testing::ReferenceText;
 using testing::SendRaw;
 
-// Counts descriptors around a test.
-class HeldMessagesTest : public ::testing::Test {
- protected:
-  HeldMessagesTest() : before_(OpenDescriptors()) {}
-  ~HeldMessagesTest() override { EXPECT_EQ(OpenDescriptors(), before_); }
-
- private:
-  size_t before_;
-};
+class HeldMessagesTest : public testing::CensusTest {};
 
 // SHM-10: held, asked for once, delivered in order when the announcement came, also over
 // another port of the process.

@@ -57,6 +57,7 @@ using testing::Newest;
 using testing::OpenDescriptors;
 using testing::Pattern;
 using testing::ProfileOf;
+using testing::SendBytes;
 using testing::TypeNumber;
 
 constexpr PortSizes kSizes = {.max_size = 2048, .max_share = 8192};
@@ -75,21 +76,7 @@ class Raw {
         null_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
   void Send(const std::string& bytes, std::span<const int> fds) {
-    iovec vector = {const_cast<char*>(bytes.data()), bytes.size()};
-    std::vector<uint8_t> control(CMSG_SPACE(fds.size_bytes()));
-    msghdr message = {};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    if (!fds.empty()) {
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-      rights->cmsg_level = SOL_SOCKET;
-      rights->cmsg_type = SCM_RIGHTS;
-      rights->cmsg_len = CMSG_LEN(fds.size_bytes());
-      std::copy(fds.begin(), fds.end(), reinterpret_cast<int*>(CMSG_DATA(rights)));
-    }
-    while (::sendmsg(socket_, &message, MSG_NOSIGNAL) < 0) {
+    while (SendBytes(socket_, bytes, fds, 0) < 0) {
       if (errno != EAGAIN && errno != ETOOMANYREFS) ::_exit(1);
       pollfd polled = {socket_, POLLOUT, 0};
       ::poll(&polled, 1, 100);

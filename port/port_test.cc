@@ -22,7 +22,6 @@ namespace {
 using testing::LocalPort;
 using testing::Newest;
 using testing::NewSegment;
-using testing::OpenDescriptors;
 using testing::Pattern;
 using testing::ProfileOf;
 using testing::ReferenceText;
@@ -31,15 +30,7 @@ using testing::TextBuffer;
 using testing::TextOf;
 using testing::TypeNumber;
 
-// Counts descriptors around a test.
-class PortTest : public ::testing::Test {
- protected:
-  PortTest() : before_(OpenDescriptors()) {}
-  ~PortTest() override { EXPECT_EQ(OpenDescriptors(), before_); }
-
- private:
-  size_t before_;
-};
+class PortTest : public testing::CensusTest {};
 
 int NewPipeEnd() {
   std::array<int, 2> ends = {-1, -1};

@@ -82,26 +82,29 @@ WriteAnswer LocalPort::Write(std::string_view text, uint32_t stream, std::span<c
   return sender->Write({.type = data_type, .stream = stream, .fds = fds, .chain = {&buffer, 1}});
 }
 
-void SendRaw(int socket, const Header& header, const std::string& payload,
-             const std::vector<int>& fds) {
-  auto bytes = EncodeHeader(header);
-  std::array<iovec, 2> vectors = {
-      {{bytes.data(), bytes.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
-  std::vector<uint8_t> control(CMSG_SPACE(fds.size() * sizeof(int)));
+ssize_t SendBytes(int socket, std::string_view bytes, std::span<const int> fds, int flags) {
+  iovec vector = {const_cast<char*>(bytes.data()), bytes.size()};
+  std::vector<uint8_t> control(CMSG_SPACE(fds.size_bytes()));
   msghdr message = {};
-  message.msg_iov = vectors.data();
-  message.msg_iovlen = vectors.size();
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
   if (!fds.empty()) {
     message.msg_control = control.data();
     message.msg_controllen = control.size();
     cmsghdr* const rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::copy_n(fds.data(), fds.size(), reinterpret_cast<int*>(CMSG_DATA(rights)));
+    rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::copy(fds.begin(), fds.end(), reinterpret_cast<int*>(CMSG_DATA(rights)));
   }
-  EXPECT_EQ(::sendmsg(socket, &message, MSG_DONTWAIT),
-            static_cast<ssize_t>(kHeaderBytes + payload.size()));
+  return ::sendmsg(socket, &message, flags | MSG_NOSIGNAL);
+}
+
+void SendRaw(int socket, const Header& header, const std::string& payload,
+             const std::vector<int>& fds) {
+  const auto encoded = EncodeHeader(header);
+  const std::string bytes = std::string(encoded.begin(), encoded.end()) + payload;
+  EXPECT_EQ(SendBytes(socket, bytes, fds, MSG_DONTWAIT), static_cast<ssize_t>(bytes.size()));
 }
 
 std::shared_ptr<Segment> NewSegment(uint32_t id, const Profile& profile) {

@@ -7,6 +7,9 @@
 #ifndef PORTPROOF_PORT_TESTING_H_
 #define PORTPROOF_PORT_TESTING_H_
 
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +30,16 @@ uint8_t TypeNumber(const Profile& profile, Type type);
 
 // Of this process; the directory that is read does not count.
 size_t OpenDescriptors();
+
+// As many are open after a test as before it.
+class CensusTest : public ::testing::Test {
+ protected:
+  CensusTest() : before_(OpenDescriptors()) {}
+  ~CensusTest() override { EXPECT_EQ(OpenDescriptors(), before_); }
+
+ private:
+  size_t before_;
+};
 
 std::string TextOf(const Payload& payload);
 // Bytes that differ from place to place and from seed to seed.
@@ -65,7 +78,8 @@ struct LocalPort {
   PortSizes sizes;
 };
 
-// A datagram as anybody could send it over the socket.
+// A datagram as anybody could send it over the socket. SendBytes answers as sendmsg does.
+ssize_t SendBytes(int socket, std::string_view bytes, std::span<const int> fds, int flags);
 void SendRaw(int socket, const Header& header, const std::string& payload,
              const std::vector<int>& fds = {});
 inline void SendRaw(const LocalPort& port, const Header& header, const std::string& payload,
