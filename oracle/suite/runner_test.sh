@@ -26,66 +26,84 @@ expect() {
   grep -qF -- "$text" "$work/out" || { fail "no '$text' in the output of: $*"; tail -20 "$work/out" >&2; }
 }
 
+# The same beside what else was begun: two at a time. `settle` waits for them.
+begun=0
+also() {
+  begun=$((begun + 1))
+  (
+    failed=0
+    work=$(mktemp -d "$work/XXXXXX")
+    expect "$@"
+    [ "$failed" -eq 0 ] || touch "$work/../failed"
+  ) &
+  [ $((begun % 2)) -ne 0 ] || wait
+}
+settle() {
+  wait
+  [ ! -e "$work/failed" ] || failed=1
+}
+
 one=(--random=0 '--case=RCV-3/*' --jobs=2)
 
 for how in crash-at-start exit-at-start; do
-  expect 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
+  also 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-expect 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" closed-at-start
-expect 1 'TIMEOUT  TESTEE/hello' "$portproof" test "${one[@]}" --timeout-ms=800 -- "$hostile" hang-at-start
+also 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" closed-at-start
+also 1 'TIMEOUT  TESTEE/hello' "$portproof" test "${one[@]}" --timeout-ms=800 -- "$hostile" hang-at-start
 for how in flood-at-start garbage-at-start wrong-hello wrong-pid; do
-  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
+  also 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
 for how in crash closes-stdout; do
-  expect 1 'CRASH  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+  also 1 'CRASH  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-expect 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" hang
+also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" hang
 for how in flood huge-line garbage array wrong-events says-too-much floods-stderr closes-stderr \
   forks leaves-a-child; do
-  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+  also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-expect 1 'FAIL  TESTEE/quit-ends-it' "$portproof" test --random=0 --case='TESTEE/quit*' -- "$hostile" never-quits
+also 1 'FAIL  TESTEE/quit-ends-it' "$portproof" test --random=0 --case='TESTEE/quit*' -- "$hostile" never-quits
 
 # What it says of itself. The pid is one that will be stopped and limited: not just anybody's.
 for hello in '{"pid":1}' '{"pid":@PARENT}' '{"pid":0}' '{"pid":-5}' '{"pid":1.5}' '{"pid":4294967297}' \
   '{"pid":99999999999999999999}' '{"pid":"1"}' '{"pid":null}' '{"name":null}' '{"roles":[]}' '{"roles":"receiver"}' \
   '{"roles":["king"]}' '{"features":["levitation"]}' '{"profiles":["release"]}' '{"limits":[]}' '{"limits":{"queue_fds":0}}' \
   '{"limits":{"queue_fds":-1}}' '{"limits":{"towels":1}}' '{"hello":2}'; do
-  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" hello "$hello"
+  also 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" hello "$hello"
 done
 for says in '' 'null' '[]' '@DEEP' '{"hello":1,"name":@DEEP}' '@BYTES' '{"name":"a@NUL"}' '{"pid":@HUGE}'; do
-  expect 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" says "$says"
+  also 1 'FAIL  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" says "$says"
 done
 # And what it answers: to the case, whatever it is.
 for answer in '' '[]' '{}' '{"events":3}' '{"events":{}}' '{"events":[3]}' '{"events":[{"ev":3}]}' '{"events":[{"ev":"x"}]}' \
   '{"events":@DEEP}' '{"events":[@DEEP]}' '@BYTES' '@NUL' '{"events":[{"ev":"refused","rule":7}]}' \
   '{"events":[{"ev":"completed","message":@HUGE,"buffer":0,"ok":true}]}' '{"events":[{"ev":"completed","message":1,"ok":true}]}' \
   '{"events":[{"ev":"delivered","type":27,"stream":1,"pid":1,"reply_port":0,"last":true,"bytes":-3,"crc32":"x"}]}'; do
-  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" answer run "$answer"
+  also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" answer run "$answer"
 done
 for max in 0 63 -1 16385 4294967296 '"16384"'; do
-  expect 1 'not above the max_size asked for' timeout 30 \
+  also 1 'not above the max_size asked for' timeout 30 \
     "$portproof" test "${one[@]}" -- "$hostile" answer start "{\"ok\":true,\"max_size\":$max,\"types\":[\"data\"]}"
 done
-expect 1 'an answer: JSON nested' "$portproof" test "${one[@]}" -- "$hostile" answer reset @DEEP
-expect 1 'keys have the types they should have' "$portproof" test --random=0 '--case=FRG-9/hang-up-discards' -- \
+also 1 'an answer: JSON nested' "$portproof" test "${one[@]}" -- "$hostile" answer reset @DEEP
+also 1 'keys have the types they should have' "$portproof" test --random=0 '--case=FRG-9/hang-up-discards' -- \
   sh -c "$liar | sed -u 's/\"open_assemblies\":0/\"open_assemblies\":\"none\"/'"
 for how in twice leaves-a-daemon; do
-  expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
+  also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-expect 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" never-reads
+also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" never-reads
 # A port that was shut down is no datagram for ever; what floods one does not fill the memory.
-expect 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" shuts-down
+also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" shuts-down
 cat >"$work/modest" <<'PY'
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[1:])
 kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 sys.exit(status if kilobytes < 700000 else "%d KB of memory" % kilobytes)
 PY
-expect 1 'TIMEOUT  RCV-3/' python3 "$work/modest" \
+also 1 'TIMEOUT  RCV-3/' python3 "$work/modest" \
   "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" floods-the-port
-expect 1 'its hello: a line of JSON on standard output, flushed' "$portproof" test "${one[@]}" -- sh -c 'exit 0'
-expect 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
+also 1 'its hello: a line of JSON on standard output, flushed' "$portproof" test "${one[@]}" -- sh -c 'exit 0'
+also 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
+settle
 # Control characters are shown, not sent to the terminal; reports stay well-formed.
 expect 1 'seen      \xff\xfe\xc0\x80\x1b[31m' "$portproof" test "${one[@]}" -- "$hostile" answer run @BYTES
 "$portproof" test "${one[@]}" --format=junit -o "$work/rude.xml" -- "$hostile" answer run '@BYTES@NUL'
@@ -168,8 +186,9 @@ done
 
 # Random conversations find a lie, and are shrunk.
 for lie in orphan-kept no-mf-at-the-limit mark-not-kept never-rotates duplicate-replaces eight-runs; do
-  expect 1 'conversation, shrunk' "$portproof" test --random=200 --case='RANDOM/*' -- "$liar" $lie
+  also 1 'conversation, shrunk' "$portproof" test --random=200 --case='RANDOM/*' -- "$liar" $lie
 done
+settle
 # The same seed, the same conversations.
 for i in 1 2; do
   "$portproof" test --seed=7 --random=200 --case='RANDOM/*' --format=json -- "$liar" orphan-kept |
