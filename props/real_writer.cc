@@ -125,7 +125,8 @@ class Author {
     outlet_.Take(completions);
     for (const Completion& completion : completions) {
       if (completion.message_id == 0) continue;  // the announcement
-      task_.log.Write(absl::StrCat("C ", thread_, " ", completion.message_id, " ", completion.ok));
+      task_.log.Write(absl::StrCat("C ", thread_, " ", completion.message_id, " ",
+                                   completion.buffer_id, " ", completion.ok));
       const auto found = kept_.find(completion.message_id);
       if (found == kept_.end() || --found->second.left != 0) continue;
       for (const ChunkRange& range : found->second.ranges) outlet_.Release(*segment_, range);
@@ -157,20 +158,19 @@ class Author {
                               .chain = chain,
                               .id = id};
     kept.left = std::max<size_t>(1, chain.size());
-    // What is accepted may complete, be read and judged before this thread goes on.
     const bool last = write.last || std::any_of(chain.begin(), chain.end(),
                                                 [](const Buffer& buffer) { return buffer.last; });
-    const std::string line =
-        absl::StrCat(thread_, " ", stream, " ", message.type, " ", last, " ", payload.size(), " ",
-                     HashOf(payload), " ", fd_count, " ", id, " ", kept.left);
-    task_.log.Write(absl::StrCat("W ", line));
+    // Before the write: it may be read before this thread goes on.
+    task_.log.Write(absl::StrCat("W ", thread_, " ", stream, " ", message.type, " ", last, " ",
+                                 payload.size(), " ", HashOf(payload), " ", fd_count, " ", id, " ",
+                                 kept.left));
     const WriteAnswer answer = outlet_.Write(message);
     const bool accepted = answer == WriteAnswer::kAccepted;
     for (size_t i = 0; i < fd_count; ++i) {
       if (!accepted || !write.close_fds) ::close(fds[i]);
     }
+    task_.log.Write(absl::StrCat(accepted ? "A " : "R ", thread_, " ", id));
     if (accepted) {
-      task_.log.Write(absl::StrCat("A ", line));
       kept_[id] = std::move(kept);
     } else {
       for (const ChunkRange& range : kept.ranges) outlet_.Release(*segment_, range);
@@ -333,7 +333,7 @@ void RunWriter(const WriterTask& task) {
   {
     const Profile& profile = RealProfile(task.run.conversation.setup);
     TraceKernel kernel(task.log, task.sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
-                       task.index == 0 ? task.run.kill_writer_at : 0);
+                       {.kill_at = task.index == 0 ? task.run.kill_writer_at : 0});
     Workspace workspace(kernel);
     if (task.run.threads == 1) {
       RunPlain(task, workspace);

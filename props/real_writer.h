@@ -1,7 +1,8 @@
 // One sender of a conversation, in its own process, with one thread or more.
 //   shapes    the actions of a conversation that are its own; its log gets a line for
-//             each message: "A writer stream type last bytes hash fds id buffers", and for
-//             each completion: "C writer id ok"; "X" and what is wrong at the end
+//             each message: "W thread stream type last bytes hash fds id buffers", for the
+//             answer: "A thread id" or "R thread id", accepted or refused, and for each
+//             completion: "C thread id buffer ok"; "X" and what is wrong at the end
 //   returns   when everything is sent, or the port failed
 //   holds     buffers until they complete; a segment
 //   rules     see real_port.h

@@ -91,9 +91,13 @@ void TraceKernel::Event(uint64_t sequence, const std::string& json) {
   log_.Write(absl::StrCat("T ", sequence, " ", json));
 }
 
-// Killed between two calls, as from outside.
+// Killed or stopped between two calls, as from outside.
 void TraceKernel::Count() {
-  if (++datagrams_ == kill_at_) ::kill(::getpid(), SIGKILL);
+  const uint64_t count = ++datagrams_;
+  if (count == points_.kill_at) ::kill(::getpid(), SIGKILL);
+  if (count != points_.stop_at) return;
+  log_.Write("F stopped");
+  ::raise(SIGSTOP);
 }
 
 std::string TraceKernel::SendLine(const msghdr& message) const {
