@@ -54,6 +54,7 @@ struct WriterReport {
   std::map<std::pair<uint32_t, uint64_t>, Written> messages;  // by thread and id
   std::map<Key, std::vector<const Written*>> by_stream;       // as written
   std::set<uint32_t> threads;                                 // that wrote
+  std::set<std::string> facts;
 };
 
 // A reader that stops reading is slow where more waits behind what it took.
@@ -128,6 +129,7 @@ class WriterLog {
       std::string what;
       text >> what;
       if (what == "X") Find(line.substr(2));
+      if (what == "F") report_.facts.insert(line.substr(2));
       if (what == "W") OnWrite(text);
       if (what == "A" || what == "R") OnAnswer(text, what == "A");
       if (what == "C") OnCompletion(text);
@@ -336,6 +338,7 @@ class Stage {
         WriterLog(writers_[i], name, killed_[i], outcome_.findings).Read(*writer_logs_[i]);
     if (killed_[i]) Reach("writer killed");
     if (report.threads.size() > 1) Reach("threads");
+    for (const std::string& fact : report.facts) Reach(fact);
     for (const auto& [key, written] : report.by_stream) {
       for (const Written* const message : written) {
         if (message->failed) Reach("failed");

@@ -24,6 +24,7 @@ struct RealRun {
   conversation::Conversation conversation;
   Reader reader = Reader::kSteady;
   uint8_t threads = 1;          // of each sender; 1: a plain Sender
+  bool batches = false;         // sendmmsg, and not one sendmsg after the other
   uint64_t reader_at = 0;       // when it is stopped or killed
   uint64_t kill_writer_at = 0;  // the first sender; 0: never
 };

@@ -332,8 +332,9 @@ void RunWriter(const WriterTask& task) {
   const size_t before = CountDescriptors() - 1;  // the socket goes
   {
     const Profile& profile = RealProfile(task.run.conversation.setup);
-    TraceKernel kernel(task.log, task.sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
-                       {.kill_at = task.index == 0 ? task.run.kill_writer_at : 0});
+    TraceKernel kernel(
+        task.log, task.sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
+        {.kill_at = task.index == 0 ? task.run.kill_writer_at : 0, .batches = task.run.batches});
     Workspace workspace(kernel);
     if (task.run.threads == 1) {
       RunPlain(task, workspace);

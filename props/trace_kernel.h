@@ -1,6 +1,8 @@
 // A kernel that writes down what passes through it, as JSON Lines, where it survives the
 // process: in memory shared with whoever started it.
-//   shapes    SharedLog: lines of text; a sequence common to all processes orders them
+//   shapes    SharedLog: lines of text; a sequence common to all processes orders them. A
+//             kernel's lines: "T sequence event", and "F" and what happened: "stopped",
+//             "sendmmsg" of several, or "sendmmsg in part"
 //   returns   what the real kernel says; a process can be killed, or stop, at its n-th
 //             datagram
 //   holds     the log's pages
@@ -46,17 +48,20 @@ class SharedLog {
   char* text_;
 };
 
-// After so many datagrams; 0: never.
-struct TracePoints {
+struct TraceOptions {
+  // After so many datagrams; 0: never.
   uint64_t kill_at = 0;
   uint64_t stop_at = 0;  // SIGSTOP; whoever started the process lets it go on
+  // A batch is one system call; else one for each datagram, so that a process is killed
+  // between any two.
+  bool batches = false;
 };
 
 class TraceKernel : public RealKernel {
  public:
   TraceKernel(SharedLog& log, std::atomic<uint64_t>& sequence, int32_t pid, uint8_t mmap_type,
-              const TracePoints& points)
-      : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), points_(points) {}
+              const TraceOptions& options)
+      : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), options_(options) {}
 
   uint64_t datagrams() const { return datagrams_.load(); }
 
@@ -67,6 +72,8 @@ class TraceKernel : public RealKernel {
 
  private:
   std::string SendLine(const msghdr& message) const;
+  int SendEach(int fd, mmsghdr* messages, unsigned count, int flags);
+  void SendFailed(uint64_t sequence, int error);
   void Event(uint64_t sequence, const std::string& json);
   void Count();
 
@@ -74,7 +81,7 @@ class TraceKernel : public RealKernel {
   std::atomic<uint64_t>& sequence_;
   int32_t pid_;
   uint8_t mmap_type_;
-  TracePoints points_;
+  TraceOptions options_;
   std::atomic<uint64_t> datagrams_{0};
 };
 
