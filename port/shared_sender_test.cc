@@ -39,27 +39,60 @@ constexpr uint32_t kThreads = 4;
 constexpr uint32_t kMessages = 400;
 constexpr PortSizes kSizes = {.max_size = 512, .max_share = 1024};
 
-// The loop's thread: it attends whenever it is woken or the socket has room.
+// Whoever waits sleeps until somebody tells, however long: a wake that is lost is waited for
+// until the test's own time is over.
+class Signal {
+ public:
+  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return event_.get(); }
+  void Tell() const {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(fd(), &one, sizeof one), 8);
+  }
+  void Clear() const {
+    uint64_t count = 0;
+    EXPECT_EQ(::read(fd(), &count, sizeof count), 8);
+  }
+  void Wait() const {
+    pollfd polled = {fd(), POLLIN, 0};
+    while (::poll(&polled, 1, -1) != 1) {
+    }
+    Clear();
+  }
+
+ private:
+  OwnedFd event_;
+};
+
+// The loop's thread: it attends when it is woken, and when the socket has room and that is
+// wanted; never else.
 class Loop {
  public:
-  Loop(Workspace& workspace, OwnedFd socket) : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  Loop(Workspace& workspace, OwnedFd socket) {
     auto adopted = SharedSender::Adopt(workspace, std::move(socket),
                                        {.profile = &Newest(), .sizes = kSizes}, [this] {
                                          ++wakes;
-                                         const uint64_t one = 1;
-                                         EXPECT_EQ(::write(event_.get(), &one, sizeof one), 8);
+                                         woken_.Tell();
                                        });
     EXPECT_TRUE(adopted.ok()) << adopted.status();
     sender = *std::move(adopted);
   }
-  void RunUntilIdle(const std::atomic<uint32_t>& writing) {
-    while (writing.load() != 0 || sender->queued_messages() != 0) {
+  // `written` is told when nobody writes any more.
+  void RunUntilIdle(const Signal& written) {
+    for (bool writing = true; writing || sender->queued_messages() != 0;) {
+      const std::optional<uint32_t> retry_ms = sender->retry_ms();
       const short room = sender->wants_writable() ? POLLOUT : 0;
-      pollfd polled[] = {{event_.get(), POLLIN, 0}, {sender->fd(), room, 0}};
-      ::poll(polled, 2, 10);
-      uint64_t count = 0;
-      static_cast<void>(!::read(event_.get(), &count, sizeof count));
-      if (polled[0].revents != 0 || polled[1].revents != 0) sender->Attend();
+      pollfd polled[] = {
+          {woken_.fd(), POLLIN, 0}, {written.fd(), POLLIN, 0}, {sender->fd(), room, 0}};
+      const int ready = ::poll(polled, 3, retry_ms ? static_cast<int>(*retry_ms) : -1);
+      if (ready == 0) sender->OnRetry();
+      if (ready <= 0) continue;
+      if (polled[1].revents != 0) {
+        written.Clear();
+        writing = false;
+      }
+      if (polled[0].revents != 0) woken_.Clear();
+      if (polled[0].revents != 0 || polled[2].revents != 0) sender->Attend();
     }
   }
 
@@ -67,13 +100,15 @@ class Loop {
   std::atomic<uint32_t> wakes{0};
 
  private:
-  OwnedFd event_;
+  Signal woken_;
 };
 
-// A writer's messages carry its number; every seventh has a descriptor.
+// A writer's messages carry its number; every seventh has a descriptor. It waits for what it
+// wrote when much is on its way.
 void WriteAll(const std::shared_ptr<SharedSender>& sender, uint32_t number, uint32_t& completed) {
   Workspace workspace;
-  SharedSender::Writer writer(sender, workspace);
+  const auto told = std::make_shared<Signal>();  // perhaps after the writer is gone
+  SharedSender::Writer writer(sender, workspace, [told] { told->Tell(); });
   std::vector<std::string> texts;
   texts.reserve(kMessages);
   std::vector<Completion> completions;
@@ -88,12 +123,13 @@ void WriteAll(const std::shared_ptr<SharedSender>& sender, uint32_t number, uint
                               .chain = {&buffer, 1},
                               .id = i};
     ASSERT_EQ(writer.Write(message), WriteAnswer::kAccepted);
+    const uint32_t on_its_way = i + 1 < kMessages ? 10 : 0;
+    while (completions.size() + on_its_way < i + 1) {
+      told->Wait();
+      writer.TakeCompletions(completions);
+    }
   }
   ::close(fd);
-  while (completions.size() < kMessages) {
-    writer.TakeCompletions(completions);
-    std::this_thread::yield();
-  }
   for (uint32_t i = 0; i < kMessages; ++i) {
     EXPECT_TRUE(completions[i].ok);
     EXPECT_EQ(completions[i].message_id, i);  // CMP-2, of one stream
@@ -106,9 +142,12 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
   {
     auto pair = SocketPair::Create(Newest(), kSizes);
     ASSERT_TRUE(pair.ok());
+    const int small = 1;  // the kernel's smallest: the socket is full again and again
+    ASSERT_EQ(::setsockopt(pair->send_end.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     Workspace sending;
     Loop loop(sending, std::move(pair->send_end));
     std::atomic<uint32_t> writing{kThreads};
+    const Signal written;
     std::vector<uint32_t> completed(kThreads);
     std::vector<std::thread> threads;
     std::thread reader([&pair] {
@@ -137,13 +176,14 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
     for (uint32_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&, i] {
         WriteAll(loop.sender, i + 1, completed[i]);
-        --writing;
+        if (--writing == 0) written.Tell();
       });
     }
-    loop.RunUntilIdle(writing);
+    loop.RunUntilIdle(written);
     for (std::thread& thread : threads) thread.join();
     reader.join();
     for (const uint32_t count : completed) EXPECT_EQ(count, kMessages);
+    EXPECT_GT(loop.wakes.load(), 0U);  // or nobody ever waited
   }
   EXPECT_EQ(OpenDescriptors(), before);
 }
