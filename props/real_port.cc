@@ -63,51 +63,87 @@ bool MoreWaits(Kernel& kernel, int fd) {
   return kernel.ReadableBytes(fd, bytes) == 0 && bytes > 0;
 }
 
+class ReaderProcess {
+ public:
+  ReaderProcess(const RealRun& run, SharedLog& log, std::atomic<uint64_t>& sequence)
+      : run_(run),
+        log_(log),
+        kernel_(log, sequence, ::getpid(),
+                *NumberOf(RealProfile(run.conversation.setup), Type::kMmap),
+                {.kill_at = run.reader == Reader::kKilled ? run.reader_at : 0,
+                 .stop_at = run.reader == Reader::kStopped ? run.reader_at : 0}),
+        workspace_(kernel_) {}
+
+  // `descriptors`: there were before the socket
+  void Run(OwnedFd socket, const PortSizes& sizes, size_t descriptors) {
+    auto adopted =
+        Receiver::Adopt(workspace_, std::move(socket),
+                        {.profile = &RealProfile(run_.conversation.setup),
+                         .sizes = sizes,
+                         .reads_per_turn = run_.reader == Reader::kSlow ? 1U : 64U,
+                         .observer = [this](const Refusal& refusal) { OnRefusal(refusal); }},
+                        [this](Message& message) { OnMessage(message); });
+    if (!adopted.ok()) return log_.Write(absl::StrCat("X ", adopted.status().ToString()));
+    receiver_ = *std::move(adopted);
+    while (receiver_->open()) {
+      const Next next = receiver_->Turn();
+      if (next == Next::kEnd) break;
+      CloseIfDue();
+      if (run_.reader == Reader::kSlow) {
+        if (MoreWaits(kernel_, receiver_->fd())) log_.Write("F slow");
+        ::sched_yield();
+      }
+      pollfd polled = {receiver_->fd(), POLLIN, 0};
+      if (next == Next::kWait && receiver_->open()) ::poll(&polled, 1, -1);
+    }
+    if (!closed_) return;
+    if (CountDescriptors() != descriptors) log_.Write("X a closed end holds descriptors");
+    // Its process is still there, and keeps the payloads it took.
+    while (log_.flag().load() < kWritersDone) ::sched_yield();
+  }
+
+ private:
+  void OnRefusal(const Refusal& refusal) {
+    log_.Write(absl::StrCat("X refused ", std::string(Id(refusal.rule)), ": ",
+                            refusal.header ? ToString(*refusal.header) : "no header"));
+  }
+
+  void OnMessage(Message& message) {
+    std::string text;
+    for (const Part& part : message.payload) {
+      text.append(part.bytes().begin(), part.bytes().end());
+    }
+    log_.Write(absl::StrCat("D ", message.header.pid, " ", message.header.stream, " ",
+                            message.header.type, " ", message.header.last, " ", text.size(), " ",
+                            HashOf(text), " ", message.fds.size()));
+    if (++count_ % 3 == 0) kept_.push_back(std::move(message.payload));
+    if (kept_.size() > 5) kept_.clear();
+    CloseIfDue();
+  }
+
+  // Also from the handler, with the rest of a batch unseen (PRT-2).
+  void CloseIfDue() {
+    if (run_.reader != Reader::kCloses || closed_ || kernel_.datagrams() < run_.reader_at) return;
+    closed_ = true;
+    receiver_->Close();
+    kernel_.Closed();
+    log_.Write("F closed");
+  }
+
+  const RealRun& run_;
+  SharedLog& log_;
+  TraceKernel kernel_;
+  Workspace workspace_;
+  std::vector<Payload> kept_;
+  std::unique_ptr<Receiver> receiver_;
+  uint64_t count_ = 0;
+  bool closed_ = false;
+};
+
 void RunReader(const RealRun& run, OwnedFd socket, const PortSizes& sizes, SharedLog& log,
                std::atomic<uint64_t>& sequence) {
   const size_t before = CountDescriptors() - 1;  // the socket goes
-  {
-    const Profile& profile = RealProfile(run.conversation.setup);
-    TraceKernel kernel(log, sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
-                       {.kill_at = run.reader == Reader::kKilled ? run.reader_at : 0,
-                        .stop_at = run.reader == Reader::kStopped ? run.reader_at : 0});
-    Workspace workspace(kernel);
-    std::vector<Payload> kept;
-    uint64_t count = 0;
-    auto adopted = Receiver::Adopt(
-        workspace, std::move(socket),
-        {.profile = &profile,
-         .sizes = sizes,
-         .reads_per_turn = run.reader == Reader::kSlow ? 1U : 64U,
-         .observer =
-             [&log](const Refusal& refusal) {
-               log.Write(absl::StrCat("X refused ", std::string(Id(refusal.rule)), ": ",
-                                      refusal.header ? ToString(*refusal.header) : "no header"));
-             }},
-        [&](Message& message) {
-          std::string text;
-          for (const Part& part : message.payload) {
-            text.append(part.bytes().begin(), part.bytes().end());
-          }
-          log.Write(absl::StrCat("D ", message.header.pid, " ", message.header.stream, " ",
-                                 message.header.type, " ", message.header.last, " ", text.size(),
-                                 " ", HashOf(text), " ", message.fds.size()));
-          if (++count % 3 == 0) kept.push_back(std::move(message.payload));
-          if (kept.size() > 5) kept.clear();
-        });
-    if (!adopted.ok()) return log.Write(absl::StrCat("X ", adopted.status().ToString()));
-    Receiver& receiver = **adopted;
-    for (;;) {
-      const Next next = receiver.Turn();
-      if (next == Next::kEnd) break;
-      if (run.reader == Reader::kSlow) {
-        if (MoreWaits(kernel, receiver.fd())) log.Write("F slow");
-        ::sched_yield();
-      }
-      pollfd polled = {receiver.fd(), POLLIN, 0};
-      if (next == Next::kWait) ::poll(&polled, 1, -1);
-    }
-  }
+  ReaderProcess(run, log, sequence).Run(std::move(socket), sizes, before);
   if (CountDescriptors() != before) log.Write("X descriptors leaked");
 }
 
@@ -263,8 +299,8 @@ class Stage {
   }
 
   // Writers close the socket when they have sent all; the reader ends when it has read
-  // all; then the writers check their segments. A reader that stopped goes on when no
-  // writer can.
+  // all, or, if it closed, when no writer will send any more; then the writers check their
+  // segments. A reader that stopped goes on when no writer can.
   void Conduct() {
     bool stopped = false;
     std::vector<bool> gone(writers_.size());
@@ -289,7 +325,8 @@ class Stage {
         ::kill(reader_, SIGCONT);
         stopped = false;
       }
-      if (reader_gone) reader_log_.flag() = WIFSIGNALED(reader_status) ? kEndedBadly : kEndedWell;
+      if (!reader_gone && all(kSent)) reader_log_.flag() = kWritersDone;
+      if (reader_gone && reader_log_.flag() < kEndedWell) reader_log_.flag() = EndOf(reader_status);
       ::sched_yield();
     }
     for (size_t i = 0; i < writers_.size(); ++i) {
@@ -300,6 +337,12 @@ class Stage {
     reader_killed_ = WIFSIGNALED(reader_status) && WTERMSIG(reader_status) == SIGKILL;
     if (!reader_killed_ && reader_status != 0)
       Find(absl::StrCat("the reader ended with ", reader_status));
+  }
+
+  uint32_t EndOf(int reader_status) const {
+    const std::vector<std::string> lines = reader_log_.Lines();
+    const bool closed = std::find(lines.begin(), lines.end(), "F closed") != lines.end();
+    return closed || WIFSIGNALED(reader_status) ? kEndedEarly : kEndedWell;
   }
 
   void Find(std::string text) { outcome_.findings.push_back(std::move(text)); }
@@ -315,11 +358,13 @@ class Stage {
       text >> what;
       if (what == "X") Find("reader: " + line.substr(2));
       if (what == "F") Reach("reader " + line.substr(2));
+      all_read_ &= line != "F closed";
       if (what != "D") continue;
       text >> key.first >> key.second;
       delivered[key].push_back(ItemOf(text));
     }
     if (reader_killed_) Reach("reader killed");
+    all_read_ &= !reader_killed_;
     std::set<int32_t> senders;
     for (const auto& [key, items] : delivered) senders.insert(key.first);
     if (senders.size() > 1) Reach("several senders");
@@ -344,7 +389,7 @@ class Stage {
         if (message->failed) Reach("failed");
       }
       const std::vector<Item>& items = delivered[key];
-      if (!Explains(written, items, !reader_killed_)) {
+      if (!Explains(written, items, all_read_)) {
         Find(absl::StrCat(name, ", stream ", key.second, ": ", written.size(), " written, ",
                           items.size(), " delivered; one is lost, or was not written so"));
       }
@@ -375,6 +420,7 @@ class Stage {
         sizes_.max_size, ",\"max_share\":", sizes_.max_share, ",\"kind\":\"seqpacket\"}\n");
     for (const auto& [sequence, event] : events) {
       absl::StrAppend(&trace, event, "\n");
+      if (event.find("\"EPIPE\"") != std::string::npos) Reach("EPIPE");
       if (event.find("\"EAGAIN\"") != std::string::npos) Reach("socket full");
       if (event.find("\"fds\":2") != std::string::npos) Reach("two fds");
       if (event.find("\"segment_bytes\"") != std::string::npos) Reach("segment");
@@ -398,6 +444,7 @@ class Stage {
   pid_t reader_ = 0;
   std::vector<bool> killed_;
   bool reader_killed_ = false;
+  bool all_read_ = true;
 };
 
 }  // namespace

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -46,9 +48,35 @@ class Outlet {
   virtual void Take(std::vector<Completion>& completions) = 0;
 };
 
+// Whoever waits sleeps until somebody tells: a wake that is lost is waited for until the
+// process's alarm.
+class Signal {
+ public:
+  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return event_.get(); }
+  void Tell() const {
+    const uint64_t one = 1;
+    if (::write(fd(), &one, sizeof one) != sizeof one) std::abort();
+  }
+  void Clear() const {
+    uint64_t count = 0;
+    if (::read(fd(), &count, sizeof count) != sizeof count) std::abort();
+  }
+  void Wait() const {
+    pollfd polled = {fd(), POLLIN, 0};
+    while (::poll(&polled, 1, -1) != 1) {
+    }
+    Clear();
+  }
+
+ private:
+  OwnedFd event_;
+};
+
 class PlainOutlet : public Outlet {
  public:
-  explicit PlainOutlet(Sender& sender) : sender_(sender) {}
+  PlainOutlet(Sender& sender, bool tells_hang_up)
+      : sender_(sender), tells_hang_up_(tells_hang_up) {}
   WriteAnswer Write(const Outgoing& message) override { return sender_.Write(message); }
   WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
     return sender_.Announce(segment);
@@ -59,22 +87,40 @@ class PlainOutlet : public Outlet {
   void Release(Segment& segment, const ChunkRange& range) override { segment.Release(range); }
   void Flush() override { sender_.Flush(); }
   void Close() override { sender_.Close(); }
-  void Turn() override {
-    if (sender_.retry_ms()) sender_.OnRetry();
-    if (!sender_.wants_writable()) return;
-    pollfd polled = {sender_.fd(), POLLOUT, 0};
-    if (::poll(&polled, 1, 1) > 0) sender_.OnWritable();
-  }
+  void Turn() override { Attend(0); }
   void Take(std::vector<Completion>& completions) override { sender_.TakeCompletions(completions); }
 
+  // Sleeps until what the sender asked for (SND-7).
+  void Wait() {
+    const std::optional<uint32_t> retry_ms = sender_.retry_ms();
+    if (!Attend(retry_ms ? static_cast<int>(*retry_ms) : -1) && retry_ms) sender_.OnRetry();
+  }
+
  private:
+  // False: nothing happened.
+  bool Attend(int timeout_ms) {
+    const short room = sender_.wants_writable() ? POLLOUT : 0;
+    pollfd polled = {sender_.fd(), room, 0};
+    if (::poll(&polled, 1, timeout_ms) <= 0) return false;
+    const bool writable = (polled.revents & POLLOUT) != 0;
+    const bool hung_up = (polled.revents & POLLHUP) != 0;
+    if (hung_up && (tells_hang_up_ || !writable)) {
+      sender_.OnHangUp();
+    } else if (writable) {
+      sender_.OnWritable();
+    }
+    return true;
+  }
+
   Sender& sender_;
+  const bool tells_hang_up_;
 };
 
 class SharedOutlet : public Outlet {
  public:
   SharedOutlet(std::shared_ptr<SharedSender> sender, Workspace& workspace)
-      : sender_(std::move(sender)), writer_(sender_, workspace) {}
+      : sender_(std::move(sender)),
+        writer_(sender_, workspace, [completed = completed_] { completed->Tell(); }) {}
   WriteAnswer Write(const Outgoing& message) override { return writer_.Write(message); }
   WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
     return writer_.Announce(segment);
@@ -90,9 +136,57 @@ class SharedOutlet : public Outlet {
   void Turn() override { ::sched_yield(); }
   void Take(std::vector<Completion>& completions) override { writer_.TakeCompletions(completions); }
 
+  void WaitForCompletions() const { completed_->Wait(); }
+
  private:
   std::shared_ptr<SharedSender> sender_;
+  // It may be told after this is gone.
+  std::shared_ptr<Signal> completed_ = std::make_shared<Signal>();
   SharedSender::Writer writer_;
+};
+
+// The loop of a shared sender: it sleeps until it is woken (SND-13), the socket can be
+// written if that is wanted, or the delay that was asked for is over.
+class SharedLoop {
+ public:
+  explicit SharedLoop(bool tells_hang_up) : tells_hang_up_(tells_hang_up) {}
+
+  const Signal& woken() const { return woken_; }
+  const Signal& ended() const { return ended_; }  // no thread writes any more
+
+  void Run(SharedSender& sender) {
+    for (bool writing = true; writing || sender.queued_messages() != 0;) {
+      const std::optional<uint32_t> retry_ms = sender.retry_ms();
+      const short room = sender.wants_writable() ? POLLOUT : 0;
+      pollfd polled[] = {{woken_.fd(), POLLIN, 0},
+                         {ended_.fd(), POLLIN, 0},
+                         {watching_ ? sender.fd() : -1, room, 0}};
+      const int ready = ::poll(polled, 3, retry_ms ? static_cast<int>(*retry_ms) : -1);
+      if (ready == 0) sender.OnRetry();
+      if (ready <= 0) continue;
+      if (polled[1].revents != 0) {
+        ended_.Clear();
+        writing = false;
+      }
+      if (polled[0].revents != 0) woken_.Clear();
+      Attend(sender, polled[0].revents != 0, polled[2].revents);
+    }
+  }
+
+ private:
+  void Attend(SharedSender& sender, bool woken, short revents) {
+    const bool writable = (revents & POLLOUT) != 0;
+    if ((revents & (POLLHUP | POLLNVAL)) != 0) {
+      watching_ = false;  // it would be told again and again
+      if ((revents & POLLHUP) != 0 && (tells_hang_up_ || !writable)) sender.OnHangUp();
+    }
+    if (woken || writable) sender.Attend();
+  }
+
+  Signal woken_;
+  Signal ended_;
+  const bool tells_hang_up_;
+  bool watching_ = true;
 };
 
 // One thread's share of the actions.
@@ -236,13 +330,13 @@ std::shared_ptr<Segment> NewSegment(const WriterTask& task) {
   return std::make_shared<Segment>(*std::move(made));
 }
 
-// When the reader has ended, having read all, or been killed.
+// When the reader has ended, having read all, or closed its end, or been killed.
 void CheckSegment(const WriterTask& task, const std::shared_ptr<Segment>& segment) {
   ::close(task.socket);
   task.log.flag() = kSent;
-  while (task.reader_ended.load() == 0) ::sched_yield();
+  while (task.reader_state.load() < kEndedWell) ::sched_yield();
   if (segment == nullptr) return;
-  if (task.reader_ended.load() == kEndedBadly) segment->ReceiverDied();
+  if (task.reader_state.load() == kEndedEarly) segment->ReceiverDied();
   if (segment->FreeCount() != 640 || segment->OwnCount() != 0) {
     task.log.Write(
         absl::StrCat("X chunks: ", segment->FreeCount(), " free, ", segment->OwnCount(), " ours"));
@@ -254,14 +348,14 @@ void RunPlain(const WriterTask& task, Workspace& workspace) {
       Sender::Adopt(workspace, OwnedFd(::fcntl(task.socket, F_DUPFD_CLOEXEC, 0)), OptionsOf(task));
   if (!adopted.ok()) return task.log.Write(absl::StrCat("X ", adopted.status().ToString()));
   Sender& sender = **adopted;
-  PlainOutlet outlet(sender);
+  PlainOutlet outlet(sender, task.run.tells_hang_up);
   std::shared_ptr<Segment> segment = NewSegment(task);
   if (segment != nullptr && outlet.Announce(segment) != WriteAnswer::kAccepted) segment = nullptr;
   Author author(task, outlet, 0, segment);
   author.Play();
   task.log.flag() = kBlocked;
   while (sender.queued_messages() != 0) {
-    outlet.Turn();
+    outlet.Wait();
     author.Collect();
   }
   if (!author.Collect()) task.log.Write("X buffers that never completed");
@@ -271,9 +365,9 @@ void RunPlain(const WriterTask& task, Workspace& workspace) {
 }
 
 void RunShared(const WriterTask& task, Workspace& workspace) {
-  std::atomic<uint32_t> wakes{0};
+  SharedLoop loop(task.run.tells_hang_up);
   auto adopted = SharedSender::Adopt(workspace, OwnedFd(::fcntl(task.socket, F_DUPFD_CLOEXEC, 0)),
-                                     OptionsOf(task), [&wakes] { ++wakes; });
+                                     OptionsOf(task), [&loop] { loop.woken().Tell(); });
   if (!adopted.ok()) return task.log.Write(absl::StrCat("X ", adopted.status().ToString()));
   const std::shared_ptr<SharedSender> sender = *std::move(adopted);
   std::shared_ptr<Segment> segment = NewSegment(task);
@@ -290,19 +384,12 @@ void RunShared(const WriterTask& task, Workspace& workspace) {
       SharedOutlet outlet(sender, own);
       Author author(task, outlet, i, segment);
       author.Play();
-      --playing;
-      while (!author.Collect()) ::sched_yield();
-      --going;
+      if (--playing == 0) task.log.flag() = kBlocked;
+      while (!author.Collect()) outlet.WaitForCompletions();
+      if (--going == 0) loop.ended().Tell();
     });
   }
-  while (going.load() != 0 || sender->queued_messages() != 0) {
-    if (playing.load() == 0) task.log.flag() = kBlocked;
-    pollfd polled = {sender->fd(), POLLOUT, 0};
-    const bool writable = sender->wants_writable() && ::poll(&polled, 1, 1) > 0;
-    if (wakes.exchange(0) != 0 || writable) sender->Attend();
-    if (sender->retry_ms()) sender->OnRetry();
-    ::sched_yield();
-  }
+  loop.Run(*sender);
   for (std::thread& thread : threads) thread.join();
   sender->Close();
   CheckSegment(task, segment);

@@ -29,15 +29,19 @@ struct WriterTask {
   PortSizes sizes;
   SharedLog& log;
   std::atomic<uint64_t>& sequence;
-  std::atomic<uint32_t>& reader_ended;  // kEndedWell, or kEndedBadly: it was killed
+  std::atomic<uint32_t>& reader_state;
 };
 
-// States in the log's flag.
+// States in the flag of a writer's log.
 inline constexpr uint32_t kWriting = 0;
 inline constexpr uint32_t kBlocked = 1;  // or nothing left to write: a stopped reader may go on
-inline constexpr uint32_t kSent = 2;
-inline constexpr uint32_t kEndedWell = 1;
-inline constexpr uint32_t kEndedBadly = 2;
+inline constexpr uint32_t kSent = 2;     // or failed
+
+// States in the flag of the reader's.
+inline constexpr uint32_t kReading = 0;
+inline constexpr uint32_t kWritersDone = 1;
+inline constexpr uint32_t kEndedWell = 2;  // it has read all
+inline constexpr uint32_t kEndedEarly = 3;
 
 void RunWriter(const WriterTask& task);
 

@@ -91,6 +91,10 @@ void TraceKernel::Event(uint64_t sequence, const std::string& json) {
   log_.Write(absl::StrCat("T ", sequence, " ", json));
 }
 
+void TraceKernel::Closed() {
+  Event(sequence_++, absl::StrCat("{\"ev\":\"close\",\"port\":\"p\",\"pid\":", pid_, "}"));
+}
+
 // Killed or stopped between two calls, as from outside.
 void TraceKernel::Count() {
   const uint64_t count = ++datagrams_;

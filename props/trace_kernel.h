@@ -64,6 +64,7 @@ class TraceKernel : public RealKernel {
       : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), options_(options) {}
 
   uint64_t datagrams() const { return datagrams_.load(); }
+  void Closed();  // its process let go of the end: to be told behind it
 
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
   int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
