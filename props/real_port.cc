@@ -259,11 +259,16 @@ class Stage {
   RealOutcome Play() {
     const conversation::Setup& setup = run_.conversation.setup;
     const Profile& profile = RealProfile(setup);
-    const uint32_t max_size = std::max(64U, setup.payload_bytes() + 16);
-    auto pair =
-        SocketPair::Create(profile, {.max_size = max_size, .max_share = setup.share_bytes()});
+    PortSizes sizes;
+    if (!run_.default_sizes) {
+      sizes = {.max_size = std::max(64U, setup.payload_bytes() + 16),
+               .max_share = setup.share_bytes()};
+    }
+    auto pair = SocketPair::Create(profile, sizes);
     if (!pair.ok()) return {{pair.status().ToString()}, "", {}};
-    const int small = 1;  // the kernel's smallest: the socket is full again and again
+    // The smallest that holds a datagram, which the kernel doubles: the socket is full again
+    // and again.
+    const auto small = static_cast<int>(pair->sizes.max_size);
     ::setsockopt(pair->send_end.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     sizes_ = pair->sizes;
     reader_ = Start([&] {
@@ -431,7 +436,9 @@ class Stage {
     absl::StrAppend(&trace, "{\"ev\":\"exit\",\"pid\":", reader_, "}\n");
     const TraceReport report = JudgeText(trace);
     for (const std::string& rule : Broken(report)) Find("check says " + rule);
-    if (report.result.counts.fragmented_streams != 0) Reach("fragmented");
+    if (report.result.counts.fragmented_streams != 0) {
+      Reach(sizes_ == PortSizes() ? "fragmented, default sizes" : "fragmented");
+    }
     if (report.result.counts.mmap_datagrams != 0) Reach("references");
   }
 

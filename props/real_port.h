@@ -26,6 +26,7 @@ struct RealRun {
   Reader reader = Reader::kSteady;
   bool tells_hang_up = false;   // the senders' loops, and not only the next send
   uint8_t threads = 1;          // of each sender; 1: a plain Sender
+  bool default_sizes = false;   // MAX and SHARE, and not tiny ones
   bool batches = false;         // sendmmsg, and not one sendmsg after the other
   uint64_t reader_at = 0;       // when it is stopped or killed, or closes
   uint64_t kill_writer_at = 0;  // the first sender; 0: never

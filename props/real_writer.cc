@@ -189,6 +189,11 @@ class SharedLoop {
   bool watching_ = true;
 };
 
+// L, in which the conversation's sizes are counted.
+uint32_t UnitOf(const WriterTask& task) {
+  return PayloadLimit(RealProfile(task.run.conversation.setup), task.sizes.max_size);
+}
+
 // One thread's share of the actions.
 class Author {
  public:
@@ -273,9 +278,8 @@ class Author {
 
   std::vector<Buffer> MakeChain(const conversation::Write& write, Kept& kept, std::string& payload,
                                 uint64_t id) {
-    const uint32_t unit = task_.run.conversation.setup.payload_bytes();
     size_t total = 0;
-    for (const BufferSpec& spec : write.chain) total += spec.Bytes(unit) + 1;
+    for (const BufferSpec& spec : write.chain) total += spec.Bytes(unit_) + 1;
     kept.memory.resize(total + 1);
     size_t at = 0;
     uint32_t state = static_cast<uint32_t>(id) * 2654435761U + task_.index * 97U + thread_;
@@ -285,7 +289,7 @@ class Author {
         chain.push_back(SyncBuffer(spec.marked, chain.size()));
         continue;
       }
-      const uint32_t bytes = spec.Bytes(unit);
+      const uint32_t bytes = spec.Bytes(unit_);
       std::string text(bytes, '\0');
       for (char& byte : text) byte = static_cast<char>((state = state * 1664525 + 12345) >> 24);
       payload += text;
@@ -310,6 +314,7 @@ class Author {
   Outlet& outlet_;
   uint8_t thread_;
   std::shared_ptr<Segment> segment_;
+  const uint32_t unit_ = UnitOf(task_);
   std::map<uint64_t, Kept> kept_;
   uint64_t next_id_ = 1;
 };
@@ -319,7 +324,7 @@ SenderOptions OptionsOf(const WriterTask& task) {
   return {.profile = &RealProfile(setup),
           .sizes = task.sizes,
           .messages_max = 4U * setup.messages_max(),
-          .bytes_max = uint64_t{4} * setup.bytes_max(),
+          .bytes_max = uint64_t{4} * (1U + setup.limits) * UnitOf(task),
           .fds_max = setup.fds_max() + 1};
 }
 
