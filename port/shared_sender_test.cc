@@ -192,11 +192,10 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
 class BusyKernel : public RealKernel {
  public:
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
-    const auto act = std::exchange(during_send, nullptr);
-    const int error = act ? act() : 0;
-    if (error == 0) return RealKernel::SendMessage(fd, message, flags);
-    errno = error;
-    return -1;
+    return Act() ? RealKernel::SendMessage(fd, message, flags) : -1;
+  }
+  int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
+    return Act() ? RealKernel::SendMessages(fd, messages, count, flags) : -1;
   }
   int Duplicate(int fd) override {
     if (duplicate_error == 0) return RealKernel::Duplicate(fd);
@@ -206,6 +205,14 @@ class BusyKernel : public RealKernel {
 
   std::function<int()> during_send;  // once; what the send then fails with, 0: nothing
   int duplicate_error = 0;
+
+ private:
+  bool Act() {
+    const auto act = std::exchange(during_send, nullptr);
+    const int error = act ? act() : 0;
+    if (error != 0) errno = error;
+    return error == 0;
+  }
 };
 
 void Drain(Receiver& receiver) {
@@ -439,6 +446,52 @@ TEST(SharedSenderTest, AHangUpFailsWhatIsQueued) {
     ASSERT_EQ(completions.size(), 1U);
     EXPECT_FALSE(completions[0].ok);
     EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kFailed);
+  }
+}
+
+// PRT-2, CMP-5: whoever closes while another thread is at the kernel leaves it to that thread.
+// The socket is there until its call is back; nothing is sent behind that.
+TEST(SharedSenderTest, WhoeverFlushesCloses) {
+  constexpr uint64_t kMessagesQueued = kPlanDatagramsMax + 4;
+  for (const int error : {0, EAGAIN}) {
+    BusyKernel kernel;
+    auto pair = SocketPair::Create(Newest(), kSizes);
+    ASSERT_TRUE(pair.ok());
+    Workspace workspace(kernel);
+    Loop loop(workspace, std::move(pair->send_end));
+    uint64_t delivered = 0;
+    auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+                                    {.profile = &Newest(), .sizes = kSizes},
+                                    [&delivered](Message&) { ++delivered; });
+    ASSERT_TRUE(receiver.ok());
+    uint32_t told = 0;
+    SharedSender::Writer writer(loop.sender, workspace, [&told] { ++told; });
+    for (uint64_t i = 0; i < kMessagesQueued; ++i) {
+      ASSERT_EQ(writer.Write({.type = kData, .batch = true, .id = i}), WriteAnswer::kAccepted);
+    }
+    const int fd = loop.sender->fd();
+    WriteAnswer late = WriteAnswer::kClosed;
+    kernel.during_send = [&] {
+      loop.sender->Close();
+      late = writer.Write({.type = kData, .batch = true, .id = 99});
+      EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
+      return error;
+    };
+    writer.Flush();
+    EXPECT_EQ(::fcntl(fd, F_GETFD), -1);
+    EXPECT_EQ(loop.sender->queued_messages(), 0U);
+    EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kClosed);
+    EXPECT_FALSE(loop.sender->wants_writable());
+    EXPECT_EQ(loop.wakes.load(), 0U);
+    const uint64_t sent = error == 0 ? kPlanDatagramsMax : 0;
+    std::vector<Completion> completions;
+    writer.TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), kMessagesQueued + (late == WriteAnswer::kAccepted));
+    for (uint64_t i = 0; i < completions.size(); ++i) EXPECT_EQ(completions[i].ok, i < sent);
+    EXPECT_EQ(told, 1U);
+    Drain(**receiver);
+    EXPECT_EQ(delivered, sent);
+    EXPECT_EQ((*receiver)->Turn(), Next::kEnd);
   }
 }
 
