@@ -2,6 +2,7 @@
 // nothing, and every descriptor and chunk ends in one place.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -425,6 +426,126 @@ TEST_F(PortTest, AChildForkedByAHandlerTakesNothing) {
   EXPECT_EQ(status, 0);
   EXPECT_EQ(next, Next::kWait);
   EXPECT_EQ(port.delivered.size(), kMessages);
+}
+
+// PRT-1, FDS-5: such a child holds none of the descriptors that were read for its parent.
+TEST_F(PortTest, AChildForkedByAHandlerHoldsNoDescriptors) {
+  constexpr uint32_t kMessages = ReceiveBatch::kDatagramsMax;
+  LocalPort port;
+  const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  for (uint32_t i = 0; i < 2 * kMessages; ++i) {
+    EXPECT_EQ(port.Write("x", i, fds), WriteAnswer::kAccepted);
+  }
+  const size_t before = OpenDescriptors();
+  bool is_child = false;
+  size_t most = 0;
+  int status = -1;
+  port.handler = [&](Message&) {
+    most = std::max(most, OpenDescriptors());
+    if (port.delivered.size() != kMessages + 1) return;  // of a batch, not of one datagram
+    const pid_t child = ::fork();
+    is_child = child == 0;
+    if (is_child) return;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+  };
+  Next next = Next::kCallAgain;
+  while (next == Next::kCallAgain) next = port.receiver->Turn();
+  if (is_child) ::_exit(next == Next::kEnd && OpenDescriptors() == before ? 0 : 1);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(port.delivered.size(), 2 * kMessages);
+  EXPECT_GT(most, before + 2 * (kMessages / 2));  // the batch's, or nothing was tried
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// Turns until `done`, or the end.
+template <typename Done>
+Next TurnUntil(Receiver& receiver, Done done) {
+  Next next = Next::kCallAgain;
+  while (next != Next::kEnd && !done()) {
+    next = receiver.Turn();
+    pollfd polled = {receiver.fd(), POLLIN, 0};
+    if (next == Next::kWait && !done()) ::poll(&polled, 1, -1);
+  }
+  return next;
+}
+
+// Receives two ends over `first`, one to receive and one to send, and sends back on the
+// second what comes over the first.
+bool EchoOverPassedEnds(OwnedFd first, const PortSizes& sizes) {
+  Workspace workspace;
+  Fds ends;
+  auto inherited =
+      Receiver::Adopt(workspace, std::move(first), {.profile = &Newest(), .sizes = sizes},
+                      [&ends](Message& message) { ends = std::move(message.fds); });
+  if (!inherited.ok()) return false;
+  TurnUntil(**inherited, [&ends] { return !ends.empty(); });
+  if (ends.size() != 2) return false;
+  for (const OwnedFd& end : ends) {
+    if (::fcntl(end.get(), F_GETFD) != FD_CLOEXEC) return false;  // FDS-3
+  }
+  auto back = Sender::Adopt(workspace, std::move(ends[1]), {.profile = &Newest(), .sizes = sizes});
+  if (!back.ok()) return false;
+  bool good = true;
+  auto there = Receiver::Adopt(
+      workspace, std::move(ends[0]), {.profile = &Newest(), .sizes = sizes}, [&](Message& message) {
+        const std::string text = TextOf(message.payload);
+        const Buffer buffer = TextBuffer(text);
+        const Outgoing answer = {.type = message.header.type, .stream = 7, .chain = {&buffer, 1}};
+        good = message.sender == ::getppid() && (*back)->Write(answer) == WriteAnswer::kAccepted &&
+               !(*back)->wants_writable();
+      });
+  if (!there.ok()) return false;
+  return TurnUntil(**there, [] { return false; }) == Next::kEnd && good;
+}
+
+// PRT-1: ends that another process received over a port are adopted there, and work; its
+// own pid is in what it sends.
+TEST_F(PortTest, PassedEndsWorkInAnotherProcess) {
+  auto first = SocketPair::Create(Newest());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const PortSizes sizes = first->sizes;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    first->send_end.Close();
+    const size_t before = OpenDescriptors() - 1;  // the receive end goes
+    const bool good = EchoOverPassedEnds(std::move(first->receive_end), sizes);
+    ::_exit(good && OpenDescriptors() == before ? 0 : 1);
+  }
+  first->receive_end.Close();
+  auto there = SocketPair::Create(Newest());
+  auto back = SocketPair::Create(Newest());
+  ASSERT_TRUE(there.ok() && back.ok());
+  Workspace workspace;
+  const SenderOptions sending = {.profile = &Newest(), .sizes = sizes};
+  auto passing = Sender::Adopt(workspace, std::move(first->send_end), sending);
+  ASSERT_TRUE(passing.ok()) << passing.status();
+  const uint8_t type = TypeNumber(Newest(), Type::kData);
+  const std::array<int, 2> ends = {there->receive_end.Release(), back->send_end.Release()};
+  EXPECT_EQ((*passing)->Write({.type = type, .close_fds = true, .fds = ends}),
+            WriteAnswer::kAccepted);
+
+  const std::string text = Pattern(2 * sizes.max_size, 1);
+  const Buffer buffer = TextBuffer(text);
+  auto sender = Sender::Adopt(workspace, std::move(there->send_end), sending);
+  ASSERT_TRUE(sender.ok()) << sender.status();
+  EXPECT_EQ((*sender)->Write({.type = type, .stream = 5, .chain = {&buffer, 1}}),
+            WriteAnswer::kAccepted);
+  std::string answer;
+  auto receiver = Receiver::Adopt(workspace, std::move(back->receive_end),
+                                  {.profile = &Newest(), .sizes = sizes}, [&](Message& message) {
+                                    answer = TextOf(message.payload);
+                                    EXPECT_EQ(message.sender, child);
+                                    EXPECT_EQ(message.header.pid, child);
+                                  });
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  TurnUntil(**receiver, [&answer] { return !answer.empty(); });
+  EXPECT_EQ(answer, text);
+  (*sender)->Close();
+  EXPECT_EQ(TurnUntil(**receiver, [] { return false; }), Next::kEnd);  // nobody else has that end
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // SOC-1, SOC-2, SND-11, PRT-1

@@ -39,27 +39,60 @@ constexpr uint32_t kThreads = 4;
 constexpr uint32_t kMessages = 400;
 constexpr PortSizes kSizes = {.max_size = 512, .max_share = 1024};
 
-// The loop's thread: it attends whenever it is woken or the socket has room.
+// Whoever waits sleeps until somebody tells, however long: a wake that is lost is waited for
+// until the test's own time is over.
+class Signal {
+ public:
+  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return event_.get(); }
+  void Tell() const {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(fd(), &one, sizeof one), 8);
+  }
+  void Clear() const {
+    uint64_t count = 0;
+    EXPECT_EQ(::read(fd(), &count, sizeof count), 8);
+  }
+  void Wait() const {
+    pollfd polled = {fd(), POLLIN, 0};
+    while (::poll(&polled, 1, -1) != 1) {
+    }
+    Clear();
+  }
+
+ private:
+  OwnedFd event_;
+};
+
+// The loop's thread: it attends when it is woken, and when the socket has room and that is
+// wanted; never else.
 class Loop {
  public:
-  Loop(Workspace& workspace, OwnedFd socket) : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  Loop(Workspace& workspace, OwnedFd socket) {
     auto adopted = SharedSender::Adopt(workspace, std::move(socket),
                                        {.profile = &Newest(), .sizes = kSizes}, [this] {
                                          ++wakes;
-                                         const uint64_t one = 1;
-                                         EXPECT_EQ(::write(event_.get(), &one, sizeof one), 8);
+                                         woken_.Tell();
                                        });
     EXPECT_TRUE(adopted.ok()) << adopted.status();
     sender = *std::move(adopted);
   }
-  void RunUntilIdle(const std::atomic<uint32_t>& writing) {
-    while (writing.load() != 0 || sender->queued_messages() != 0) {
+  // `written` is told when nobody writes any more.
+  void RunUntilIdle(const Signal& written) {
+    for (bool writing = true; writing || sender->queued_messages() != 0;) {
+      const std::optional<uint32_t> retry_ms = sender->retry_ms();
       const short room = sender->wants_writable() ? POLLOUT : 0;
-      pollfd polled[] = {{event_.get(), POLLIN, 0}, {sender->fd(), room, 0}};
-      ::poll(polled, 2, 10);
-      uint64_t count = 0;
-      static_cast<void>(!::read(event_.get(), &count, sizeof count));
-      if (polled[0].revents != 0 || polled[1].revents != 0) sender->Attend();
+      pollfd polled[] = {
+          {woken_.fd(), POLLIN, 0}, {written.fd(), POLLIN, 0}, {sender->fd(), room, 0}};
+      const int ready = ::poll(polled, 3, retry_ms ? static_cast<int>(*retry_ms) : -1);
+      if (ready == 0) sender->OnRetry();
+      if (ready <= 0) continue;
+      if (polled[1].revents != 0) {
+        written.Clear();
+        writing = false;
+      }
+      if (polled[0].revents != 0) woken_.Clear();
+      if (polled[0].revents != 0 || polled[2].revents != 0) sender->Attend();
     }
   }
 
@@ -67,13 +100,15 @@ class Loop {
   std::atomic<uint32_t> wakes{0};
 
  private:
-  OwnedFd event_;
+  Signal woken_;
 };
 
-// A writer's messages carry its number; every seventh has a descriptor.
+// A writer's messages carry its number; every seventh has a descriptor. It waits for what it
+// wrote when much is on its way.
 void WriteAll(const std::shared_ptr<SharedSender>& sender, uint32_t number, uint32_t& completed) {
   Workspace workspace;
-  SharedSender::Writer writer(sender, workspace);
+  const auto told = std::make_shared<Signal>();  // perhaps after the writer is gone
+  SharedSender::Writer writer(sender, workspace, [told] { told->Tell(); });
   std::vector<std::string> texts;
   texts.reserve(kMessages);
   std::vector<Completion> completions;
@@ -88,12 +123,13 @@ void WriteAll(const std::shared_ptr<SharedSender>& sender, uint32_t number, uint
                               .chain = {&buffer, 1},
                               .id = i};
     ASSERT_EQ(writer.Write(message), WriteAnswer::kAccepted);
+    const uint32_t on_its_way = i + 1 < kMessages ? 10 : 0;
+    while (completions.size() + on_its_way < i + 1) {
+      told->Wait();
+      writer.TakeCompletions(completions);
+    }
   }
   ::close(fd);
-  while (completions.size() < kMessages) {
-    writer.TakeCompletions(completions);
-    std::this_thread::yield();
-  }
   for (uint32_t i = 0; i < kMessages; ++i) {
     EXPECT_TRUE(completions[i].ok);
     EXPECT_EQ(completions[i].message_id, i);  // CMP-2, of one stream
@@ -106,9 +142,12 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
   {
     auto pair = SocketPair::Create(Newest(), kSizes);
     ASSERT_TRUE(pair.ok());
+    const int small = 1;  // the kernel's smallest: the socket is full again and again
+    ASSERT_EQ(::setsockopt(pair->send_end.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     Workspace sending;
     Loop loop(sending, std::move(pair->send_end));
     std::atomic<uint32_t> writing{kThreads};
+    const Signal written;
     std::vector<uint32_t> completed(kThreads);
     std::vector<std::thread> threads;
     std::thread reader([&pair] {
@@ -137,13 +176,14 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
     for (uint32_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&, i] {
         WriteAll(loop.sender, i + 1, completed[i]);
-        --writing;
+        if (--writing == 0) written.Tell();
       });
     }
-    loop.RunUntilIdle(writing);
+    loop.RunUntilIdle(written);
     for (std::thread& thread : threads) thread.join();
     reader.join();
     for (const uint32_t count : completed) EXPECT_EQ(count, kMessages);
+    EXPECT_GT(loop.wakes.load(), 0U);  // or nobody ever waited
   }
   EXPECT_EQ(OpenDescriptors(), before);
 }
@@ -152,11 +192,10 @@ TEST(SharedSenderTest, ThreadsShareAPort) {
 class BusyKernel : public RealKernel {
  public:
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
-    const auto act = std::exchange(during_send, nullptr);
-    const int error = act ? act() : 0;
-    if (error == 0) return RealKernel::SendMessage(fd, message, flags);
-    errno = error;
-    return -1;
+    return Act() ? RealKernel::SendMessage(fd, message, flags) : -1;
+  }
+  int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
+    return Act() ? RealKernel::SendMessages(fd, messages, count, flags) : -1;
   }
   int Duplicate(int fd) override {
     if (duplicate_error == 0) return RealKernel::Duplicate(fd);
@@ -166,6 +205,14 @@ class BusyKernel : public RealKernel {
 
   std::function<int()> during_send;  // once; what the send then fails with, 0: nothing
   int duplicate_error = 0;
+
+ private:
+  bool Act() {
+    const auto act = std::exchange(during_send, nullptr);
+    const int error = act ? act() : 0;
+    if (error != 0) errno = error;
+    return error == 0;
+  }
 };
 
 void Drain(Receiver& receiver) {
@@ -399,6 +446,52 @@ TEST(SharedSenderTest, AHangUpFailsWhatIsQueued) {
     ASSERT_EQ(completions.size(), 1U);
     EXPECT_FALSE(completions[0].ok);
     EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kFailed);
+  }
+}
+
+// PRT-2, CMP-5: whoever closes while another thread is at the kernel leaves it to that thread.
+// The socket is there until its call is back; nothing is sent behind that.
+TEST(SharedSenderTest, WhoeverFlushesCloses) {
+  constexpr uint64_t kMessagesQueued = kPlanDatagramsMax + 4;
+  for (const int error : {0, EAGAIN}) {
+    BusyKernel kernel;
+    auto pair = SocketPair::Create(Newest(), kSizes);
+    ASSERT_TRUE(pair.ok());
+    Workspace workspace(kernel);
+    Loop loop(workspace, std::move(pair->send_end));
+    uint64_t delivered = 0;
+    auto receiver = Receiver::Adopt(workspace, std::move(pair->receive_end),
+                                    {.profile = &Newest(), .sizes = kSizes},
+                                    [&delivered](Message&) { ++delivered; });
+    ASSERT_TRUE(receiver.ok());
+    uint32_t told = 0;
+    SharedSender::Writer writer(loop.sender, workspace, [&told] { ++told; });
+    for (uint64_t i = 0; i < kMessagesQueued; ++i) {
+      ASSERT_EQ(writer.Write({.type = kData, .batch = true, .id = i}), WriteAnswer::kAccepted);
+    }
+    const int fd = loop.sender->fd();
+    WriteAnswer late = WriteAnswer::kClosed;
+    kernel.during_send = [&] {
+      loop.sender->Close();
+      late = writer.Write({.type = kData, .batch = true, .id = 99});
+      EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
+      return error;
+    };
+    writer.Flush();
+    EXPECT_EQ(::fcntl(fd, F_GETFD), -1);
+    EXPECT_EQ(loop.sender->queued_messages(), 0U);
+    EXPECT_EQ(writer.Write({.type = kData}), WriteAnswer::kClosed);
+    EXPECT_FALSE(loop.sender->wants_writable());
+    EXPECT_EQ(loop.wakes.load(), 0U);
+    const uint64_t sent = error == 0 ? kPlanDatagramsMax : 0;
+    std::vector<Completion> completions;
+    writer.TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), kMessagesQueued + (late == WriteAnswer::kAccepted));
+    for (uint64_t i = 0; i < completions.size(); ++i) EXPECT_EQ(completions[i].ok, i < sent);
+    EXPECT_EQ(told, 1U);
+    Drain(**receiver);
+    EXPECT_EQ(delivered, sent);
+    EXPECT_EQ((*receiver)->Turn(), Next::kEnd);
   }
 }
 

@@ -176,6 +176,19 @@ void NaiveQueue::MessageError(SendActions& actions) {
   queue_.erase(place);
 }
 
+// SHM-10: what would go by reference to a segment that was not announced after all.
+void NaiveQueue::FailNaming(uint32_t segment_id, SendActions& actions) {
+  const auto names = [segment_id](const Message& message) {
+    bool any = false;
+    for (const Byte& byte : message.bytes()) any |= byte.place >> 32 == segment_id;
+    return message.shared && any;
+  };
+  for (Message& message : queue_) {
+    if (names(message)) FailOne(message, actions);
+  }
+  queue_.remove_if(names);
+}
+
 void NaiveQueue::Fail(WriteAnswer why, SendActions& actions) {
   over_ = why;
   for (Message& message : queue_) FailOne(message, actions);

@@ -53,6 +53,7 @@ class NaiveQueue {
   void WouldBlock(SendActions& actions);
   void Busy(SendActions& actions);
   void MessageError(SendActions& actions);
+  void FailNaming(uint32_t segment_id, SendActions& actions);
   void Fail(WriteAnswer why, SendActions& actions);
   bool Writable(SendActions& actions);
   bool Retry();

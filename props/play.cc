@@ -92,7 +92,9 @@ void Play::Act(const conversation::Write& write) {
   const auto index = static_cast<uint8_t>(write.sender % setup_.senders);
   Sender& sender = senders_[index];
   if (sender.dead) return;
+  const uint32_t segments_lost = sender.segments_lost;
   const std::vector<Buffer> chain = MakeChain(sender, write);
+  if (sender.segments_lost != segments_lost) return;  // it may name it: the shell refuses
   const Profile& profile = PlayProfile(setup_);
   WriteRequest request;
   // Where the stream alone is the key, honest senders use different ones.
@@ -176,12 +178,35 @@ bool Play::Announce(uint8_t index) {
   request.close_fds = true;
   request.fd_count = 1;
   request.fds[0] = next_fd_++;
-  sender.announcements.insert(next_message_);
-  if (WriteMessage(index, request, sender.segments).answer != WriteAnswer::kAccepted) {
+  const uint32_t segment = sender.segments++;
+  sender.announcements[next_message_] = segment;
+  if (WriteMessage(index, request, segment).answer != WriteAnswer::kAccepted) {
+    sender.segments = segment;
     return false;
   }
-  ++sender.segments;
-  return sender.queue.open();
+  if (sender.lost.contains(segment)) reached_.insert("announced again");
+  return sender.queue.open() && sender.segments > segment;
+}
+
+// The segment that the plan's first datagram announces.
+std::optional<uint32_t> Play::AnnouncedNext(const Sender& sender, const SendPlan& plan) const {
+  const auto found = sender.announcements.find(uint64_t{plan.datagrams()[0].header.reply_port} - 1);
+  if (found == sender.announcements.end()) return std::nullopt;
+  return found->second;
+}
+
+// SHM-10: its announcement failed, and so does what names it. Its id may be announced again.
+void Play::LoseSegment(Sender& sender, uint32_t segment, SendActions& actions,
+                       SendActions& expected) {
+  const size_t before = actions.size();
+  sender.queue.FailNaming(segment, actions);
+  sender.model.FailNaming(segment, expected);
+  sender.segments = segment;
+  sender.segment_used = kPlaySegmentBytes;
+  ++sender.segments_lost;
+  sender.lost.insert(segment);
+  reached_.insert("an announcement failed");
+  if (actions.size() > before) reached_.insert("what names a lost segment");
 }
 
 WriteResult Play::WriteMessage(uint8_t index, WriteRequest request, uint32_t announces) {
@@ -254,7 +279,8 @@ void Play::Commit(uint8_t index, size_t count, const SendPlan& plan) {
   Sender& sender = senders_[index];
   SendActions actions;
   SendActions expected;
-  for (size_t i = 0; i < count; ++i) sender.model.Sent(expected);
+  // A model that has less than was planned was found to differ.
+  for (size_t i = 0; i < count && sender.model.Next(); ++i) sender.model.Sent(expected);
   sender.queue.Commit(plan, count, actions);
   Did(sender, actions, expected);
 }
@@ -272,6 +298,7 @@ void Play::Refuse(uint8_t index, Answer answer) {
   }
   SendActions actions;
   SendActions expected;
+  std::optional<uint32_t> announced;
   switch (answer) {
     case Answer::kPartial:
     case Answer::kNoDescriptors:
@@ -286,8 +313,10 @@ void Play::Refuse(uint8_t index, Answer answer) {
       reached_.insert("busy");
       break;
     case Answer::kMessageError:
+      announced = AnnouncedNext(sender, *plan_);
       sender.queue.MessageError(actions);
-      sender.model.MessageError(expected);
+      if (sender.model.Next()) sender.model.MessageError(expected);
+      if (announced) LoseSegment(sender, *announced, actions, expected);
       reached_.insert("message error");
       break;
     case Answer::kPortError:

@@ -89,7 +89,9 @@ class Play {
     uint64_t next_address = 1 << 12;
     uint32_t segments = 0;  // announced; the ids below are theirs
     uint32_t segment_used = 0;
-    std::set<uint64_t> announcements;  // message ids
+    uint32_t segments_lost = 0;                  // their announcements failed
+    std::set<uint32_t> lost;                     // those, whether announced again or not
+    std::map<uint64_t, uint32_t> announcements;  // message id, segment
   };
   struct KernelAnswer {
     size_t taken = 0;
@@ -109,6 +111,8 @@ class Play {
   void PlaceShared(Sender& sender, const conversation::BufferSpec& spec, uint64_t& end,
                    Buffer& buffer);
   bool Announce(uint8_t index);
+  std::optional<uint32_t> AnnouncedNext(const Sender& sender, const SendPlan& plan) const;
+  void LoseSegment(Sender& sender, uint32_t segment, SendActions& actions, SendActions& expected);
   WriteResult WriteMessage(uint8_t index, WriteRequest request, uint32_t announces);
   bool Copy(Sender& sender, const SendActions& actions);
   void FlushQueue(uint8_t index);

@@ -22,9 +22,10 @@ Play::KernelAnswer Play::Send(uint8_t index, const SendPlan& plan) {
     conversation::Script& script = *sender.script;
     if (script.taken == 0 && script.answer != Answer::kPartial) {
       Answer answer = script.answer;
-      // An announcement that fails alone would leave references to it behind.
-      const uint64_t first = uint64_t{plan.datagrams()[0].header.reply_port} - 1;
-      if (answer == Answer::kMessageError && sender.announcements.contains(first)) {
+      // The newest announcement may fail alone; a later one would leave a gap in the ids,
+      // which to 1.18 are counted (section 6).
+      const std::optional<uint32_t> announced = AnnouncedNext(sender, plan);
+      if (answer == Answer::kMessageError && announced && *announced + 1 != sender.segments) {
         answer = Answer::kPortError;
       }
       sender.script.reset();

@@ -36,54 +36,114 @@ struct Item {
 };
 using Key = std::pair<int32_t, uint32_t>;  // sender, stream
 
+// What became of a message, and so whether the reader must have it.
+struct Written {
+  Key key;
+  Item item;
+  bool accepted = false;
+  bool refused = false;  // neither: killed before the answer
+  bool failed = false;   // one of its completions
+  uint64_t buffers = 0;
+  uint64_t completed = 0;
+
+  bool Sent() const { return accepted && !failed && completed == buffers; }
+  bool NeverSent() const { return refused || failed; }
+};
+
 struct WriterReport {
-  std::map<Key, std::vector<Item>> accepted;
-  std::map<Key, std::vector<Item>> begun;  // also what a kill left without an answer
-  std::map<std::pair<uint32_t, uint64_t>, uint64_t> buffers;  // by thread and id
-  bool any_failed = false;
+  std::map<std::pair<uint32_t, uint64_t>, Written> messages;  // by thread and id
+  std::map<Key, std::vector<const Written*>> by_stream;       // as written
+  std::set<uint32_t> threads;                                 // that wrote
+  std::set<std::string> facts;
+};
+
+// A reader that stops reading is slow where more waits behind what it took.
+bool MoreWaits(Kernel& kernel, int fd) {
+  int bytes = 0;
+  return kernel.ReadableBytes(fd, bytes) == 0 && bytes > 0;
+}
+
+class ReaderProcess {
+ public:
+  ReaderProcess(const RealRun& run, SharedLog& log, std::atomic<uint64_t>& sequence)
+      : run_(run),
+        log_(log),
+        kernel_(log, sequence, ::getpid(),
+                *NumberOf(RealProfile(run.conversation.setup), Type::kMmap),
+                {.kill_at = run.reader == Reader::kKilled ? run.reader_at : 0,
+                 .stop_at = run.reader == Reader::kStopped ? run.reader_at : 0}),
+        workspace_(kernel_) {}
+
+  // `descriptors`: there were before the socket
+  void Run(OwnedFd socket, const PortSizes& sizes, size_t descriptors) {
+    auto adopted =
+        Receiver::Adopt(workspace_, std::move(socket),
+                        {.profile = &RealProfile(run_.conversation.setup),
+                         .sizes = sizes,
+                         .reads_per_turn = run_.reader == Reader::kSlow ? 1U : 64U,
+                         .observer = [this](const Refusal& refusal) { OnRefusal(refusal); }},
+                        [this](Message& message) { OnMessage(message); });
+    if (!adopted.ok()) return log_.Write(absl::StrCat("X ", adopted.status().ToString()));
+    receiver_ = *std::move(adopted);
+    while (receiver_->open()) {
+      const Next next = receiver_->Turn();
+      if (next == Next::kEnd) break;
+      CloseIfDue();
+      if (run_.reader == Reader::kSlow) {
+        if (MoreWaits(kernel_, receiver_->fd())) log_.Write("F slow");
+        ::sched_yield();
+      }
+      pollfd polled = {receiver_->fd(), POLLIN, 0};
+      if (next == Next::kWait && receiver_->open()) ::poll(&polled, 1, -1);
+    }
+    if (!closed_) return;
+    if (CountDescriptors() != descriptors) log_.Write("X a closed end holds descriptors");
+    // Its process is still there, and keeps the payloads it took.
+    while (log_.flag().load() < kWritersDone) ::sched_yield();
+  }
+
+ private:
+  void OnRefusal(const Refusal& refusal) {
+    log_.Write(absl::StrCat("X refused ", std::string(Id(refusal.rule)), ": ",
+                            refusal.header ? ToString(*refusal.header) : "no header"));
+  }
+
+  void OnMessage(Message& message) {
+    std::string text;
+    for (const Part& part : message.payload) {
+      text.append(part.bytes().begin(), part.bytes().end());
+    }
+    log_.Write(absl::StrCat("D ", message.header.pid, " ", message.header.stream, " ",
+                            message.header.type, " ", message.header.last, " ", text.size(), " ",
+                            HashOf(text), " ", message.fds.size()));
+    if (++count_ % 3 == 0) kept_.push_back(std::move(message.payload));
+    if (kept_.size() > 5) kept_.clear();
+    CloseIfDue();
+  }
+
+  // Also from the handler, with the rest of a batch unseen (PRT-2).
+  void CloseIfDue() {
+    if (run_.reader != Reader::kCloses || closed_ || kernel_.datagrams() < run_.reader_at) return;
+    closed_ = true;
+    receiver_->Close();
+    kernel_.Closed();
+    log_.Write("F closed");
+  }
+
+  const RealRun& run_;
+  SharedLog& log_;
+  TraceKernel kernel_;
+  Workspace workspace_;
+  std::vector<Payload> kept_;
+  std::unique_ptr<Receiver> receiver_;
+  uint64_t count_ = 0;
+  bool closed_ = false;
 };
 
 void RunReader(const RealRun& run, OwnedFd socket, const PortSizes& sizes, SharedLog& log,
                std::atomic<uint64_t>& sequence) {
   const size_t before = CountDescriptors() - 1;  // the socket goes
-  {
-    const Profile& profile = RealProfile(run.conversation.setup);
-    TraceKernel kernel(log, sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
-                       run.reader == Reader::kKilled ? run.kill_reader_at : 0);
-    Workspace workspace(kernel);
-    std::vector<Payload> kept;
-    uint64_t count = 0;
-    auto adopted = Receiver::Adopt(
-        workspace, std::move(socket),
-        {.profile = &profile,
-         .sizes = sizes,
-         .reads_per_turn = run.reader == Reader::kSlow ? 1U : 64U,
-         .observer =
-             [&log](const Refusal& refusal) {
-               log.Write(absl::StrCat("X refused ", std::string(Id(refusal.rule)), ": ",
-                                      refusal.header ? ToString(*refusal.header) : "no header"));
-             }},
-        [&](Message& message) {
-          std::string text;
-          for (const Part& part : message.payload) {
-            text.append(part.bytes().begin(), part.bytes().end());
-          }
-          log.Write(absl::StrCat("D ", message.header.pid, " ", message.header.stream, " ",
-                                 message.header.type, " ", message.header.last, " ", text.size(),
-                                 " ", HashOf(text), " ", message.fds.size()));
-          if (++count % 3 == 0) kept.push_back(std::move(message.payload));
-          if (kept.size() > 5) kept.clear();
-        });
-    if (!adopted.ok()) return log.Write(absl::StrCat("X ", adopted.status().ToString()));
-    Receiver& receiver = **adopted;
-    for (;;) {
-      const Next next = receiver.Turn();
-      if (next == Next::kEnd) break;
-      if (run.reader == Reader::kSlow) ::sched_yield();
-      pollfd polled = {receiver.fd(), POLLIN, 0};
-      if (next == Next::kWait) ::poll(&polled, 1, -1);
-    }
-  }
+  ReaderProcess(run, log, sequence).Run(std::move(socket), sizes, before);
   if (CountDescriptors() != before) log.Write("X descriptors leaked");
 }
 
@@ -93,50 +153,103 @@ Item ItemOf(std::istringstream& text) {
   return item;
 }
 
-WriterReport Read(const SharedLog& log, int32_t pid, const std::string& name, bool killed,
-                  std::vector<std::string>& findings) {
-  WriterReport report;
-  std::map<std::pair<uint32_t, uint64_t>, uint64_t> completed;
-  for (const std::string& line : log.Lines()) {
-    std::istringstream text(line);
-    std::string what;
-    text >> what;
+// Reads the log of a writer, and holds its completions against the rules.
+class WriterLog {
+ public:
+  WriterLog(int32_t pid, std::string name, bool killed, std::vector<std::string>& findings)
+      : pid_(pid), name_(std::move(name)), killed_(killed), findings_(findings) {}
+
+  WriterReport Read(const SharedLog& log) {
+    for (const std::string& line : log.Lines()) {
+      std::istringstream text(line);
+      std::string what;
+      text >> what;
+      if (what == "X") Find(line.substr(2));
+      if (what == "F") report_.facts.insert(line.substr(2));
+      if (what == "W") OnWrite(text);
+      if (what == "A" || what == "R") OnAnswer(text, what == "A");
+      if (what == "C") OnCompletion(text);
+    }
+    for (const auto& [name, message] : report_.messages) {
+      const bool fewer = message.completed < message.buffers;
+      if (killed_ ? message.completed <= message.buffers : message.refused || !fewer) continue;
+      Find(absl::StrCat("message ", name.second, " of thread ", name.first, " has ",
+                        message.buffers, " buffers, completed ", message.completed));  // CMP-1
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void OnWrite(std::istringstream& text) {
+    uint32_t thread = 0;
+    uint32_t stream = 0;
+    uint64_t id = 0;
+    text >> thread >> stream;
+    Written written = {.key = {pid_, stream}, .item = ItemOf(text)};
+    text >> id >> written.buffers;
+    Written& kept = report_.messages[{thread, id}] = written;
+    report_.by_stream[written.key].push_back(&kept);
+    report_.threads.insert(thread);
+  }
+
+  void OnAnswer(std::istringstream& text, bool accepted) {
     uint32_t thread = 0;
     uint64_t id = 0;
-    if (what == "X") findings.push_back(absl::StrCat(name, ": ", line.substr(2)));
-    if (what == "W" || what == "A") {
-      uint32_t stream = 0;
-      text >> thread >> stream;
-      const Item item = ItemOf(text);
-      uint64_t buffers = 0;
-      text >> id >> buffers;
-      if (what == "W") report.begun[{pid, stream}].push_back(item);
-      if (what == "A") report.accepted[{pid, stream}].push_back(item);
-      if (what == "A") report.buffers[{thread, id}] = buffers;
-    } else if (what == "C") {
-      bool ok = false;
-      text >> thread >> id >> ok;
-      ++completed[{thread, id}];
-      report.any_failed |= !ok;
-    }
+    text >> thread >> id;
+    Written& message = report_.messages[{thread, id}];
+    message.accepted = accepted;
+    message.refused = !accepted;
   }
-  for (const auto& [key, buffers] : report.buffers) {
-    const uint64_t done = completed[key];
-    if (done == buffers || (killed && done < buffers)) continue;
-    findings.push_back(absl::StrCat(name, ": message ", key.second, " of thread ", key.first,
-                                    " has ", buffers, " buffers, completed ", done));  // CMP-1
-  }
-  return report;
-}
 
-bool IsSubsequence(const std::vector<Item>& part, const std::vector<Item>& whole) {
-  auto at = whole.begin();
-  for (const Item& item : part) {
-    at = std::find(at, whole.end(), item);
-    if (at == whole.end()) return false;
-    ++at;
+  void OnCompletion(std::istringstream& text) {
+    uint32_t thread = 0;
+    uint64_t id = 0;
+    uint64_t buffer = 0;
+    bool ok = false;
+    text >> thread >> id >> buffer >> ok;
+    Written& message = report_.messages[{thread, id}];
+    const auto wrong = [&](const char* how) {
+      Find(absl::StrCat("message ", id, " of thread ", thread, ", buffer ", buffer, ": ", how));
+    };
+    if (!message.accepted) wrong("completed, though it was not accepted");         // CMP-1
+    if (message.completed >= message.buffers) wrong("completed once more");        // CMP-1
+    if (buffer != message.completed) wrong("completed out of the chain's order");  // CMP-2
+    if (ok && id < latest_[message.key])
+      wrong("completed after a later one of its stream");                                 // CMP-2
+    if (ok && message.failed) wrong("completed well after one of its message's failed");  // CMP-5
+    if (ok) latest_[message.key] = id;  // failures come in queue order (CMP-5)
+    ++message.completed;
+    message.failed |= !ok;
   }
-  return true;
+
+  void Find(const std::string& text) { findings_.push_back(absl::StrCat(name_, ": ", text)); }
+
+  int32_t pid_;
+  std::string name_;
+  bool killed_;
+  std::vector<std::string>& findings_;
+  WriterReport report_;
+  std::map<Key, uint64_t> latest_;  // the message that completed last, and well, of each stream
+};
+
+// Whether what was delivered of a stream is what was sent: no message that must have come
+// is missing, none that cannot have come is there, and the order is that of the writes.
+// Messages may look the same: `reached` holds how many deliveries the writes so far may
+// stand for.
+bool Explains(const std::vector<const Written*>& written, const std::vector<Item>& delivered,
+              bool all_read) {
+  std::set<size_t> reached = {0};
+  for (const Written* const message : written) {
+    std::set<size_t> next;
+    for (const size_t count : reached) {
+      const bool must = message->Sent() && all_read;
+      if (!must) next.insert(count);
+      const bool fits = count < delivered.size() && delivered[count] == message->item;
+      if (fits && !message->NeverSent()) next.insert(count + 1);
+    }
+    reached = std::move(next);
+  }
+  return reached.contains(delivered.size());
 }
 
 class Stage {
@@ -146,18 +259,22 @@ class Stage {
   RealOutcome Play() {
     const conversation::Setup& setup = run_.conversation.setup;
     const Profile& profile = RealProfile(setup);
-    const uint32_t max_size = std::max(64U, setup.payload_bytes() + 16);
-    auto pair =
-        SocketPair::Create(profile, {.max_size = max_size, .max_share = setup.share_bytes()});
+    PortSizes sizes;
+    if (!run_.default_sizes) {
+      sizes = {.max_size = std::max(64U, setup.payload_bytes() + 16),
+               .max_share = setup.share_bytes()};
+    }
+    auto pair = SocketPair::Create(profile, sizes);
     if (!pair.ok()) return {{pair.status().ToString()}, "", {}};
-    const int small = 1;  // the kernel's smallest: the socket is full again and again
+    // The smallest that holds a datagram, which the kernel doubles: the socket is full again
+    // and again.
+    const auto small = static_cast<int>(pair->sizes.max_size);
     ::setsockopt(pair->send_end.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     sizes_ = pair->sizes;
     reader_ = Start([&] {
       pair->send_end.Close();
       RunReader(run_, std::move(pair->receive_end), sizes_, reader_log_, sequence());
     });
-    if (run_.reader == Reader::kStopped) ::kill(reader_, SIGSTOP);
     for (uint8_t i = 0; i < setup.senders; ++i)
       writer_logs_.push_back(std::make_unique<SharedLog>());
     for (uint8_t i = 0; i < setup.senders; ++i) {
@@ -187,9 +304,10 @@ class Stage {
   }
 
   // Writers close the socket when they have sent all; the reader ends when it has read
-  // all; then the writers check their segments.
+  // all, or, if it closed, when no writer will send any more; then the writers check their
+  // segments. A reader that stopped goes on when no writer can.
   void Conduct() {
-    bool stopped = run_.reader == Reader::kStopped;
+    bool stopped = false;
     std::vector<bool> gone(writers_.size());
     std::vector<int> statuses(writers_.size());
     bool reader_gone = false;
@@ -204,12 +322,16 @@ class Stage {
       for (size_t i = 0; i < writers_.size(); ++i) {
         if (!gone[i]) gone[i] = ::waitpid(writers_[i], &statuses[i], WNOHANG) == writers_[i];
       }
-      if (!reader_gone) reader_gone = ::waitpid(reader_, &reader_status, WNOHANG) == reader_;
+      if (!reader_gone && ::waitpid(reader_, &reader_status, WNOHANG | WUNTRACED) == reader_) {
+        stopped = WIFSTOPPED(reader_status);
+        reader_gone = !stopped;
+      }
       if (stopped && all(kBlocked)) {
         ::kill(reader_, SIGCONT);
         stopped = false;
       }
-      if (reader_gone) reader_log_.flag() = WIFSIGNALED(reader_status) ? kEndedBadly : kEndedWell;
+      if (!reader_gone && all(kSent)) reader_log_.flag() = kWritersDone;
+      if (reader_gone && reader_log_.flag() < kEndedWell) reader_log_.flag() = EndOf(reader_status);
       ::sched_yield();
     }
     for (size_t i = 0; i < writers_.size(); ++i) {
@@ -222,7 +344,15 @@ class Stage {
       Find(absl::StrCat("the reader ended with ", reader_status));
   }
 
+  uint32_t EndOf(int reader_status) const {
+    const std::vector<std::string> lines = reader_log_.Lines();
+    const bool closed = std::find(lines.begin(), lines.end(), "F closed") != lines.end();
+    return closed || WIFSIGNALED(reader_status) ? kEndedEarly : kEndedWell;
+  }
+
   void Find(std::string text) { outcome_.findings.push_back(std::move(text)); }
+
+  void Reach(const std::string& name) { outcome_.reached.insert(name); }
 
   void Judge() {
     std::map<Key, std::vector<Item>> delivered;
@@ -232,31 +362,44 @@ class Stage {
       Key key;
       text >> what;
       if (what == "X") Find("reader: " + line.substr(2));
+      if (what == "F") Reach("reader " + line.substr(2));
+      all_read_ &= line != "F closed";
       if (what != "D") continue;
       text >> key.first >> key.second;
       delivered[key].push_back(ItemOf(text));
     }
-    for (size_t i = 0; i < writers_.size(); ++i) {
-      const std::string name = absl::StrCat("writer ", i);
-      const WriterReport report =
-          Read(*writer_logs_[i], writers_[i], name, killed_[i], outcome_.findings);
-      const bool whole = !killed_[i] && !reader_killed_ && !report.any_failed;
-      if (report.any_failed) outcome_.reached.insert("failed");
-      for (const auto& [key, items] : report.accepted) {
-        if (whole && delivered[key] != items) {
-          Find(absl::StrCat(name, ", stream ", key.second, ": ", items.size(), " accepted, ",
-                            delivered[key].size(), " delivered, or others"));
-        }
-      }
-      for (const auto& [key, items] : delivered) {
-        if (key.first != writers_[i]) continue;
-        const auto found = report.begun.find(key);
-        if (found == report.begun.end() || !IsSubsequence(items, found->second)) {
-          Find(absl::StrCat(name, ", stream ", key.second, ": delivered what was not written"));
-        }
-      }
+    if (reader_killed_) Reach("reader killed");
+    all_read_ &= !reader_killed_;
+    std::set<int32_t> senders;
+    for (const auto& [key, items] : delivered) senders.insert(key.first);
+    if (senders.size() > 1) Reach("several senders");
+    for (size_t i = 0; i < writers_.size(); ++i) JudgeWriter(i, delivered);
+    for (const auto& [key, items] : delivered) {
+      Find(absl::StrCat("delivered from ", key.first, ", stream ", key.second,
+                        ": nobody wrote there"));
     }
     Check();
+  }
+
+  // Takes out of `delivered` what the writer's streams are to have brought.
+  void JudgeWriter(size_t i, std::map<Key, std::vector<Item>>& delivered) {
+    const std::string name = absl::StrCat("writer ", i);
+    const WriterReport report =
+        WriterLog(writers_[i], name, killed_[i], outcome_.findings).Read(*writer_logs_[i]);
+    if (killed_[i]) Reach("writer killed");
+    if (report.threads.size() > 1) Reach("threads");
+    for (const std::string& fact : report.facts) Reach(fact);
+    for (const auto& [key, written] : report.by_stream) {
+      for (const Written* const message : written) {
+        if (message->failed) Reach("failed");
+      }
+      const std::vector<Item>& items = delivered[key];
+      if (!Explains(written, items, all_read_)) {
+        Find(absl::StrCat(name, ", stream ", key.second, ": ", written.size(), " written, ",
+                          items.size(), " delivered; one is lost, or was not written so"));
+      }
+      delivered.erase(key);
+    }
   }
 
   void Check() {
@@ -282,9 +425,10 @@ class Stage {
         sizes_.max_size, ",\"max_share\":", sizes_.max_share, ",\"kind\":\"seqpacket\"}\n");
     for (const auto& [sequence, event] : events) {
       absl::StrAppend(&trace, event, "\n");
-      if (event.find("\"EAGAIN\"") != std::string::npos) outcome_.reached.insert("socket full");
-      if (event.find("\"fds\":2") != std::string::npos) outcome_.reached.insert("two fds");
-      if (event.find("\"segment_bytes\"") != std::string::npos) outcome_.reached.insert("segment");
+      if (event.find("\"EPIPE\"") != std::string::npos) Reach("EPIPE");
+      if (event.find("\"EAGAIN\"") != std::string::npos) Reach("socket full");
+      if (event.find("\"fds\":2") != std::string::npos) Reach("two fds");
+      if (event.find("\"segment_bytes\"") != std::string::npos) Reach("segment");
     }
     for (const pid_t pid : writers_) {
       absl::StrAppend(&trace, "{\"ev\":\"exit\",\"pid\":", pid, "}\n");
@@ -292,8 +436,10 @@ class Stage {
     absl::StrAppend(&trace, "{\"ev\":\"exit\",\"pid\":", reader_, "}\n");
     const TraceReport report = JudgeText(trace);
     for (const std::string& rule : Broken(report)) Find("check says " + rule);
-    if (report.result.counts.fragmented_streams != 0) outcome_.reached.insert("fragmented");
-    if (report.result.counts.mmap_datagrams != 0) outcome_.reached.insert("references");
+    if (report.result.counts.fragmented_streams != 0) {
+      Reach(sizes_ == PortSizes() ? "fragmented, default sizes" : "fragmented");
+    }
+    if (report.result.counts.mmap_datagrams != 0) Reach("references");
   }
 
   const RealRun& run_;
@@ -305,6 +451,7 @@ class Stage {
   pid_t reader_ = 0;
   std::vector<bool> killed_;
   bool reader_killed_ = false;
+  bool all_read_ = true;
 };
 
 }  // namespace

@@ -1,10 +1,11 @@
 // Plays a conversation between real processes: one for each sender, one that receives.
-//   shapes    RealRun: what is played, and how: threads, a slow, stopped or killed reader,
-//             a killed writer; kill points are counted in datagrams
+//   shapes    RealRun: what is played, and how: threads, a reader that is slow,
+//             stopped, killed, or closes its end; a killed writer. Points in time are
+//             counts of datagrams
 //   returns   findings, empty if nothing was lost, doubled, leaked or stuck, and `check`
-//             has nothing to say against the trace
+//             has nothing to say against the trace; what happened, whatever was planned
 //   holds     the logs of the processes; it ends all of them
-//   rules     SND-7, CMP-1, CMP-2, CMP-6, SND-6, FRG-4, FDS-5, SHM-6, SOC-3
+//   rules     SND-7, CMP-1, CMP-2, CMP-5, CMP-6, SND-4, SND-6, SND-13, FRG-4, FDS-5, SHM-6, SOC-3
 //   source    none
 #ifndef PORTPROOF_PROPS_REAL_PORT_H_
 #define PORTPROOF_PROPS_REAL_PORT_H_
@@ -18,13 +19,16 @@
 
 namespace portproof {
 
-enum class Reader : uint8_t { kSteady, kSlow, kStopped, kKilled };
+enum class Reader : uint8_t { kSteady, kSlow, kStopped, kKilled, kCloses };
 
 struct RealRun {
   conversation::Conversation conversation;
   Reader reader = Reader::kSteady;
+  bool tells_hang_up = false;   // the senders' loops, and not only the next send
   uint8_t threads = 1;          // of each sender; 1: a plain Sender
-  uint64_t kill_reader_at = 0;  // with kKilled
+  bool default_sizes = false;   // MAX and SHARE, and not tiny ones
+  bool batches = false;         // sendmmsg, and not one sendmsg after the other
+  uint64_t reader_at = 0;       // when it is stopped or killed, or closes
   uint64_t kill_writer_at = 0;  // the first sender; 0: never
 };
 

@@ -2,12 +2,16 @@
 // stuck, and the traffic conforms by our own judge.
 //   bazel test //props:real_port_prop
 //   bazel run //props:real_port_prop -- 5000 [FIRST SEED]
+// Each thousand is a test of its own, so that `bazel test` can give each its shard.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "oracle/conversation/generate.h"
 #include "props/real_port.h"
@@ -15,58 +19,72 @@
 namespace portproof {
 namespace {
 
-int runs = 1000;
-uint64_t first_seed = 1;
+constexpr uint64_t kRunsPerTest = 1000;
+
+// What must have happened, at least once in so many runs.
+constexpr std::pair<const char*, uint64_t> kNeeded[] = {
+    {"fragmented", 2},       {"fragmented, default sizes", 25},
+    {"socket full", 2},      {"two fds", 3},
+    {"segment", 2},          {"references", 3},
+    {"failed", 5},           {"threads", 3},
+    {"several senders", 5},  {"sendmmsg", 5},
+    {"sendmmsg in part", 5}, {"writer killed", 20},
+    {"reader slow", 20},     {"reader stopped", 20},
+    {"reader killed", 20},   {"reader closed", 20},
+    {"EPIPE", 25},
+};
 
 RealRun RunOf(uint64_t seed) {
   conversation::Dice dice(seed);
   RealRun run;
-  run.conversation = conversation::Generate(dice, 10 + dice.Below(60));
-  run.reader = static_cast<Reader>(dice.Below(5) % 4);
+  run.default_sizes = dice.OneIn(10);
+  run.conversation = conversation::Generate(dice, 10 + dice.Below(run.default_sizes ? 10 : 60));
+  run.reader = static_cast<Reader>(dice.Below(5));
   run.threads = static_cast<uint8_t>(1 + dice.Below(3));
-  if (run.reader == Reader::kKilled) run.kill_reader_at = 1 + dice.Below(40);
-  if (dice.OneIn(4)) run.kill_writer_at = 1 + dice.Below(30);
+  run.reader_at = 1 + dice.Below(20);
+  run.batches = dice.OneIn(2);
+  run.tells_hang_up = dice.OneIn(2);
+  if (dice.OneIn(4)) run.kill_writer_at = 1 + dice.Below(20);
   return run;
 }
 
-const char* NameOf(Reader reader) {
-  switch (reader) {
-    case Reader::kSteady:
-      return "reader steady";
-    case Reader::kSlow:
-      return "reader slow";
-    case Reader::kStopped:
-      return "reader stopped";
-    case Reader::kKilled:
-      return "reader killed";
-  }
-  return "";
-}
+class RealPortProp : public ::testing::Test {
+ public:
+  RealPortProp(uint64_t first_seed, uint64_t runs) : first_seed_(first_seed), runs_(runs) {}
 
-TEST(RealPortProp, NothingIsLostDoubledLeakedOrStuck) {
-  std::map<std::string, int> reached;
-  for (int i = 0; i < runs; ++i) {
-    const uint64_t seed = first_seed + static_cast<uint64_t>(i);
-    const RealRun run = RunOf(seed);
-    RealOutcome outcome = PlayForReal(run);
-    outcome.reached.insert(NameOf(run.reader));
-    if (run.threads > 1) outcome.reached.insert("threads");
-    if (run.conversation.setup.senders > 1) outcome.reached.insert("several senders");
-    if (run.kill_writer_at != 0) outcome.reached.insert("writer killed");
-    for (const std::string& name : outcome.reached) ++reached[name];
-    for (const std::string& finding : outcome.findings) {
-      ADD_FAILURE() << "seed " << seed << ": " << finding;
+  void TestBody() override {
+    std::map<std::string, uint64_t> reached;
+    for (uint64_t seed = first_seed_; seed < first_seed_ + runs_; ++seed) {
+      const RealRun run = RunOf(seed);
+      const RealOutcome outcome = PlayForReal(run);
+      for (const std::string& name : outcome.reached) ++reached[name];
+      for (const std::string& finding : outcome.findings) {
+        ADD_FAILURE() << "seed " << seed << ": " << finding;
+      }
+      if (HasFailure()) {
+        std::printf("%s\n%s\n", ToString(run.conversation).c_str(), outcome.trace.c_str());
+        return;
+      }
     }
-    if (HasFailure()) {
-      std::printf("%s\n%s\n", ToString(run.conversation).c_str(), outcome.trace.c_str());
-      return;
+    for (const auto& [name, one_in] : kNeeded) {
+      std::printf("%-27s %zu of %zu\n", name, reached[name], runs_);
+      EXPECT_GE(one_in * reached[name], runs_) << name;
     }
   }
-  for (const char* const name :
-       {"fragmented", "socket full", "two fds", "segment", "references", "failed", "threads",
-        "several senders", "writer killed", "reader slow", "reader stopped", "reader killed"}) {
-    std::printf("%-16s %d of %d\n", name, reached[name], runs);
-    EXPECT_GE(10 * reached[name], runs) << name;
+
+ private:
+  uint64_t first_seed_;
+  uint64_t runs_;
+};
+
+void Register(uint64_t first_seed, uint64_t runs) {
+  for (uint64_t done = 0; done < runs; done += kRunsPerTest) {
+    const uint64_t first = first_seed + done;
+    const uint64_t count = std::min(kRunsPerTest, runs - done);
+    const std::string name = "NothingIsLostDoubledLeakedOrStuckFrom" + std::to_string(first);
+    ::testing::RegisterTest(
+        "RealPortProp", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+        [first, count]() -> RealPortProp* { return new RealPortProp(first, count); });
   }
 }
 
@@ -75,7 +93,8 @@ TEST(RealPortProp, NothingIsLostDoubledLeakedOrStuck) {
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  if (argc > 1) portproof::runs = std::atoi(argv[1]);
-  if (argc > 2) portproof::first_seed = std::strtoull(argv[2], nullptr, 10);
+  const uint64_t runs = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4000;
+  const uint64_t first_seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
+  portproof::Register(first_seed, runs);
   return RUN_ALL_TESTS();
 }

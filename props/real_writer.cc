@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -46,9 +48,35 @@ class Outlet {
   virtual void Take(std::vector<Completion>& completions) = 0;
 };
 
+// Whoever waits sleeps until somebody tells: a wake that is lost is waited for until the
+// process's alarm.
+class Signal {
+ public:
+  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return event_.get(); }
+  void Tell() const {
+    const uint64_t one = 1;
+    if (::write(fd(), &one, sizeof one) != sizeof one) std::abort();
+  }
+  void Clear() const {
+    uint64_t count = 0;
+    if (::read(fd(), &count, sizeof count) != sizeof count) std::abort();
+  }
+  void Wait() const {
+    pollfd polled = {fd(), POLLIN, 0};
+    while (::poll(&polled, 1, -1) != 1) {
+    }
+    Clear();
+  }
+
+ private:
+  OwnedFd event_;
+};
+
 class PlainOutlet : public Outlet {
  public:
-  explicit PlainOutlet(Sender& sender) : sender_(sender) {}
+  PlainOutlet(Sender& sender, bool tells_hang_up)
+      : sender_(sender), tells_hang_up_(tells_hang_up) {}
   WriteAnswer Write(const Outgoing& message) override { return sender_.Write(message); }
   WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
     return sender_.Announce(segment);
@@ -59,22 +87,40 @@ class PlainOutlet : public Outlet {
   void Release(Segment& segment, const ChunkRange& range) override { segment.Release(range); }
   void Flush() override { sender_.Flush(); }
   void Close() override { sender_.Close(); }
-  void Turn() override {
-    if (sender_.retry_ms()) sender_.OnRetry();
-    if (!sender_.wants_writable()) return;
-    pollfd polled = {sender_.fd(), POLLOUT, 0};
-    if (::poll(&polled, 1, 1) > 0) sender_.OnWritable();
-  }
+  void Turn() override { Attend(0); }
   void Take(std::vector<Completion>& completions) override { sender_.TakeCompletions(completions); }
 
+  // Sleeps until what the sender asked for (SND-7).
+  void Wait() {
+    const std::optional<uint32_t> retry_ms = sender_.retry_ms();
+    if (!Attend(retry_ms ? static_cast<int>(*retry_ms) : -1) && retry_ms) sender_.OnRetry();
+  }
+
  private:
+  // False: nothing happened.
+  bool Attend(int timeout_ms) {
+    const short room = sender_.wants_writable() ? POLLOUT : 0;
+    pollfd polled = {sender_.fd(), room, 0};
+    if (::poll(&polled, 1, timeout_ms) <= 0) return false;
+    const bool writable = (polled.revents & POLLOUT) != 0;
+    const bool hung_up = (polled.revents & POLLHUP) != 0;
+    if (hung_up && (tells_hang_up_ || !writable)) {
+      sender_.OnHangUp();
+    } else if (writable) {
+      sender_.OnWritable();
+    }
+    return true;
+  }
+
   Sender& sender_;
+  const bool tells_hang_up_;
 };
 
 class SharedOutlet : public Outlet {
  public:
   SharedOutlet(std::shared_ptr<SharedSender> sender, Workspace& workspace)
-      : sender_(std::move(sender)), writer_(sender_, workspace) {}
+      : sender_(std::move(sender)),
+        writer_(sender_, workspace, [completed = completed_] { completed->Tell(); }) {}
   WriteAnswer Write(const Outgoing& message) override { return writer_.Write(message); }
   WriteAnswer Announce(const std::shared_ptr<Segment>& segment) override {
     return writer_.Announce(segment);
@@ -90,10 +136,63 @@ class SharedOutlet : public Outlet {
   void Turn() override { ::sched_yield(); }
   void Take(std::vector<Completion>& completions) override { writer_.TakeCompletions(completions); }
 
+  void WaitForCompletions() const { completed_->Wait(); }
+
  private:
   std::shared_ptr<SharedSender> sender_;
+  // It may be told after this is gone.
+  std::shared_ptr<Signal> completed_ = std::make_shared<Signal>();
   SharedSender::Writer writer_;
 };
+
+// The loop of a shared sender: it sleeps until it is woken (SND-13), the socket can be
+// written if that is wanted, or the delay that was asked for is over.
+class SharedLoop {
+ public:
+  explicit SharedLoop(bool tells_hang_up) : tells_hang_up_(tells_hang_up) {}
+
+  const Signal& woken() const { return woken_; }
+  const Signal& ended() const { return ended_; }  // no thread writes any more
+
+  void Run(SharedSender& sender) {
+    for (bool writing = true; writing || sender.queued_messages() != 0;) {
+      const std::optional<uint32_t> retry_ms = sender.retry_ms();
+      const short room = sender.wants_writable() ? POLLOUT : 0;
+      pollfd polled[] = {{woken_.fd(), POLLIN, 0},
+                         {ended_.fd(), POLLIN, 0},
+                         {watching_ ? sender.fd() : -1, room, 0}};
+      const int ready = ::poll(polled, 3, retry_ms ? static_cast<int>(*retry_ms) : -1);
+      if (ready == 0) sender.OnRetry();
+      if (ready <= 0) continue;
+      if (polled[1].revents != 0) {
+        ended_.Clear();
+        writing = false;
+      }
+      if (polled[0].revents != 0) woken_.Clear();
+      Attend(sender, polled[0].revents != 0, polled[2].revents);
+    }
+  }
+
+ private:
+  void Attend(SharedSender& sender, bool woken, short revents) {
+    const bool writable = (revents & POLLOUT) != 0;
+    if ((revents & (POLLHUP | POLLNVAL)) != 0) {
+      watching_ = false;  // it would be told again and again
+      if ((revents & POLLHUP) != 0 && (tells_hang_up_ || !writable)) sender.OnHangUp();
+    }
+    if (woken || writable) sender.Attend();
+  }
+
+  Signal woken_;
+  Signal ended_;
+  const bool tells_hang_up_;
+  bool watching_ = true;
+};
+
+// L, in which the conversation's sizes are counted.
+uint32_t UnitOf(const WriterTask& task) {
+  return PayloadLimit(RealProfile(task.run.conversation.setup), task.sizes.max_size);
+}
 
 // One thread's share of the actions.
 class Author {
@@ -125,7 +224,8 @@ class Author {
     outlet_.Take(completions);
     for (const Completion& completion : completions) {
       if (completion.message_id == 0) continue;  // the announcement
-      task_.log.Write(absl::StrCat("C ", thread_, " ", completion.message_id, " ", completion.ok));
+      task_.log.Write(absl::StrCat("C ", thread_, " ", completion.message_id, " ",
+                                   completion.buffer_id, " ", completion.ok));
       const auto found = kept_.find(completion.message_id);
       if (found == kept_.end() || --found->second.left != 0) continue;
       for (const ChunkRange& range : found->second.ranges) outlet_.Release(*segment_, range);
@@ -157,20 +257,19 @@ class Author {
                               .chain = chain,
                               .id = id};
     kept.left = std::max<size_t>(1, chain.size());
-    // What is accepted may complete, be read and judged before this thread goes on.
     const bool last = write.last || std::any_of(chain.begin(), chain.end(),
                                                 [](const Buffer& buffer) { return buffer.last; });
-    const std::string line =
-        absl::StrCat(thread_, " ", stream, " ", message.type, " ", last, " ", payload.size(), " ",
-                     HashOf(payload), " ", fd_count, " ", id, " ", kept.left);
-    task_.log.Write(absl::StrCat("W ", line));
+    // Before the write: it may be read before this thread goes on.
+    task_.log.Write(absl::StrCat("W ", thread_, " ", stream, " ", message.type, " ", last, " ",
+                                 payload.size(), " ", HashOf(payload), " ", fd_count, " ", id, " ",
+                                 kept.left));
     const WriteAnswer answer = outlet_.Write(message);
     const bool accepted = answer == WriteAnswer::kAccepted;
     for (size_t i = 0; i < fd_count; ++i) {
       if (!accepted || !write.close_fds) ::close(fds[i]);
     }
+    task_.log.Write(absl::StrCat(accepted ? "A " : "R ", thread_, " ", id));
     if (accepted) {
-      task_.log.Write(absl::StrCat("A ", line));
       kept_[id] = std::move(kept);
     } else {
       for (const ChunkRange& range : kept.ranges) outlet_.Release(*segment_, range);
@@ -179,9 +278,8 @@ class Author {
 
   std::vector<Buffer> MakeChain(const conversation::Write& write, Kept& kept, std::string& payload,
                                 uint64_t id) {
-    const uint32_t unit = task_.run.conversation.setup.payload_bytes();
     size_t total = 0;
-    for (const BufferSpec& spec : write.chain) total += spec.Bytes(unit) + 1;
+    for (const BufferSpec& spec : write.chain) total += spec.Bytes(unit_) + 1;
     kept.memory.resize(total + 1);
     size_t at = 0;
     uint32_t state = static_cast<uint32_t>(id) * 2654435761U + task_.index * 97U + thread_;
@@ -191,7 +289,7 @@ class Author {
         chain.push_back(SyncBuffer(spec.marked, chain.size()));
         continue;
       }
-      const uint32_t bytes = spec.Bytes(unit);
+      const uint32_t bytes = spec.Bytes(unit_);
       std::string text(bytes, '\0');
       for (char& byte : text) byte = static_cast<char>((state = state * 1664525 + 12345) >> 24);
       payload += text;
@@ -216,6 +314,7 @@ class Author {
   Outlet& outlet_;
   uint8_t thread_;
   std::shared_ptr<Segment> segment_;
+  const uint32_t unit_ = UnitOf(task_);
   std::map<uint64_t, Kept> kept_;
   uint64_t next_id_ = 1;
 };
@@ -225,7 +324,7 @@ SenderOptions OptionsOf(const WriterTask& task) {
   return {.profile = &RealProfile(setup),
           .sizes = task.sizes,
           .messages_max = 4U * setup.messages_max(),
-          .bytes_max = uint64_t{4} * setup.bytes_max(),
+          .bytes_max = uint64_t{4} * (1U + setup.limits) * UnitOf(task),
           .fds_max = setup.fds_max() + 1};
 }
 
@@ -236,13 +335,13 @@ std::shared_ptr<Segment> NewSegment(const WriterTask& task) {
   return std::make_shared<Segment>(*std::move(made));
 }
 
-// When the reader has ended, having read all, or been killed.
+// When the reader has ended, having read all, or closed its end, or been killed.
 void CheckSegment(const WriterTask& task, const std::shared_ptr<Segment>& segment) {
   ::close(task.socket);
   task.log.flag() = kSent;
-  while (task.reader_ended.load() == 0) ::sched_yield();
+  while (task.reader_state.load() < kEndedWell) ::sched_yield();
   if (segment == nullptr) return;
-  if (task.reader_ended.load() == kEndedBadly) segment->ReceiverDied();
+  if (task.reader_state.load() == kEndedEarly) segment->ReceiverDied();
   if (segment->FreeCount() != 640 || segment->OwnCount() != 0) {
     task.log.Write(
         absl::StrCat("X chunks: ", segment->FreeCount(), " free, ", segment->OwnCount(), " ours"));
@@ -254,14 +353,14 @@ void RunPlain(const WriterTask& task, Workspace& workspace) {
       Sender::Adopt(workspace, OwnedFd(::fcntl(task.socket, F_DUPFD_CLOEXEC, 0)), OptionsOf(task));
   if (!adopted.ok()) return task.log.Write(absl::StrCat("X ", adopted.status().ToString()));
   Sender& sender = **adopted;
-  PlainOutlet outlet(sender);
+  PlainOutlet outlet(sender, task.run.tells_hang_up);
   std::shared_ptr<Segment> segment = NewSegment(task);
   if (segment != nullptr && outlet.Announce(segment) != WriteAnswer::kAccepted) segment = nullptr;
   Author author(task, outlet, 0, segment);
   author.Play();
   task.log.flag() = kBlocked;
   while (sender.queued_messages() != 0) {
-    outlet.Turn();
+    outlet.Wait();
     author.Collect();
   }
   if (!author.Collect()) task.log.Write("X buffers that never completed");
@@ -271,9 +370,9 @@ void RunPlain(const WriterTask& task, Workspace& workspace) {
 }
 
 void RunShared(const WriterTask& task, Workspace& workspace) {
-  std::atomic<uint32_t> wakes{0};
+  SharedLoop loop(task.run.tells_hang_up);
   auto adopted = SharedSender::Adopt(workspace, OwnedFd(::fcntl(task.socket, F_DUPFD_CLOEXEC, 0)),
-                                     OptionsOf(task), [&wakes] { ++wakes; });
+                                     OptionsOf(task), [&loop] { loop.woken().Tell(); });
   if (!adopted.ok()) return task.log.Write(absl::StrCat("X ", adopted.status().ToString()));
   const std::shared_ptr<SharedSender> sender = *std::move(adopted);
   std::shared_ptr<Segment> segment = NewSegment(task);
@@ -290,19 +389,12 @@ void RunShared(const WriterTask& task, Workspace& workspace) {
       SharedOutlet outlet(sender, own);
       Author author(task, outlet, i, segment);
       author.Play();
-      --playing;
-      while (!author.Collect()) ::sched_yield();
-      --going;
+      if (--playing == 0) task.log.flag() = kBlocked;
+      while (!author.Collect()) outlet.WaitForCompletions();
+      if (--going == 0) loop.ended().Tell();
     });
   }
-  while (going.load() != 0 || sender->queued_messages() != 0) {
-    if (playing.load() == 0) task.log.flag() = kBlocked;
-    pollfd polled = {sender->fd(), POLLOUT, 0};
-    const bool writable = sender->wants_writable() && ::poll(&polled, 1, 1) > 0;
-    if (wakes.exchange(0) != 0 || writable) sender->Attend();
-    if (sender->retry_ms()) sender->OnRetry();
-    ::sched_yield();
-  }
+  loop.Run(*sender);
   for (std::thread& thread : threads) thread.join();
   sender->Close();
   CheckSegment(task, segment);
@@ -332,8 +424,9 @@ void RunWriter(const WriterTask& task) {
   const size_t before = CountDescriptors() - 1;  // the socket goes
   {
     const Profile& profile = RealProfile(task.run.conversation.setup);
-    TraceKernel kernel(task.log, task.sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
-                       task.index == 0 ? task.run.kill_writer_at : 0);
+    TraceKernel kernel(
+        task.log, task.sequence, ::getpid(), *NumberOf(profile, Type::kMmap),
+        {.kill_at = task.index == 0 ? task.run.kill_writer_at : 0, .batches = task.run.batches});
     Workspace workspace(kernel);
     if (task.run.threads == 1) {
       RunPlain(task, workspace);

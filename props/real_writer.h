@@ -1,7 +1,8 @@
 // One sender of a conversation, in its own process, with one thread or more.
 //   shapes    the actions of a conversation that are its own; its log gets a line for
-//             each message: "A writer stream type last bytes hash fds id buffers", and for
-//             each completion: "C writer id ok"; "X" and what is wrong at the end
+//             each message: "W thread stream type last bytes hash fds id buffers", for the
+//             answer: "A thread id" or "R thread id", accepted or refused, and for each
+//             completion: "C thread id buffer ok"; "X" and what is wrong at the end
 //   returns   when everything is sent, or the port failed
 //   holds     buffers until they complete; a segment
 //   rules     see real_port.h
@@ -28,15 +29,19 @@ struct WriterTask {
   PortSizes sizes;
   SharedLog& log;
   std::atomic<uint64_t>& sequence;
-  std::atomic<uint32_t>& reader_ended;  // kEndedWell, or kEndedBadly: it was killed
+  std::atomic<uint32_t>& reader_state;
 };
 
-// States in the log's flag.
+// States in the flag of a writer's log.
 inline constexpr uint32_t kWriting = 0;
 inline constexpr uint32_t kBlocked = 1;  // or nothing left to write: a stopped reader may go on
-inline constexpr uint32_t kSent = 2;
-inline constexpr uint32_t kEndedWell = 1;
-inline constexpr uint32_t kEndedBadly = 2;
+inline constexpr uint32_t kSent = 2;     // or failed
+
+// States in the flag of the reader's.
+inline constexpr uint32_t kReading = 0;
+inline constexpr uint32_t kWritersDone = 1;
+inline constexpr uint32_t kEndedWell = 2;  // it has read all
+inline constexpr uint32_t kEndedEarly = 3;
 
 void RunWriter(const WriterTask& task);
 

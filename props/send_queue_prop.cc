@@ -3,10 +3,15 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "props/conversation_gen.h"
 #include "props/play.h"
@@ -59,6 +64,66 @@ TEST(SendQueueProp, AWriteBeyondALimitIsRefusedWhole) { EXPECT_TRUE(Keeps(Law::k
 
 // All of it, action by action
 TEST(SendQueueProp, TheQueueDoesWhatTheNaiveQueueDoes) { EXPECT_TRUE(Keeps(Law::kModel)); }
+
+// Early in a conversation a sender must wait with an announcement, and with random messages
+// behind it, most of which name the segment; then the kernel refuses a message.
+Conversation WithALostSegment(conversation::Dice& dice, size_t size) {
+  Conversation conversation = conversation::Generate(dice, size);
+  const auto sender = static_cast<uint8_t>(dice.Below(conversation.setup.senders));
+  conversation.setup.messages = static_cast<uint8_t>(8 + dice.Below(8));
+  conversation.setup.limits = 31;
+  std::vector<conversation::Action> scene = {
+      conversation::Script{sender, 0, conversation::Answer::kWouldBlock}};
+  for (uint32_t i = 0, writes = 2 + dice.Below(5); i < writes; ++i) {
+    conversation::Write write = {.sender = sender,
+                                 .writer = static_cast<uint8_t>(dice.Below(4)),
+                                 .stream = static_cast<uint8_t>(dice.Below(4)),
+                                 .fds = static_cast<uint8_t>(dice.Below(3)),
+                                 .close_fds = dice.OneIn(2)};
+    const bool plain = dice.OneIn(3);
+    for (uint32_t buffers = 1 + dice.Below(3); buffers > 0; --buffers) {
+      const conversation::Shape other =
+          dice.OneIn(2) ? conversation::Shape::kSync : conversation::Shape::kPlain;
+      write.chain.push_back({.shape = plain && dice.OneIn(2) ? other : conversation::Shape::kShared,
+                             .offset = static_cast<int16_t>(1 + dice.Below(100))});
+    }
+    scene.emplace_back(std::move(write));
+  }
+  scene.emplace_back(conversation::Receive{16});
+  scene.emplace_back(conversation::Script{sender, static_cast<uint8_t>(dice.Below(2)),
+                                          conversation::Answer::kMessageError});
+  scene.emplace_back(conversation::Turn{sender});
+  const size_t at = std::min<size_t>(dice.Below(4), conversation.actions.size());
+  conversation.actions.insert(conversation.actions.begin() + static_cast<ptrdiff_t>(at),
+                              scene.begin(), scene.end());
+  Normalize(conversation);
+  return conversation;
+}
+
+// SND-4, SHM-10, CMP-1: the announcement fails alone, and what names its segment with it;
+// nothing else does, and each buffer completes once.
+TEST(SendQueueProp, WhatNamesALostSegmentFailsAndNothingElse) {
+  constexpr int kRuns = 1000;
+  std::map<std::string, int> count;
+  for (int seed = 0; seed < kRuns; ++seed) {
+    conversation::Dice dice(static_cast<uint64_t>(seed));
+    const Conversation conversation = WithALostSegment(dice, dice.Below(40));
+    std::set<std::string> reached;
+    for (const BrokenLaw& finding : PlayWhole(conversation, &reached)) {
+      ADD_FAILURE() << "seed " << seed << ": " << ToString(finding);
+    }
+    if (HasFailure()) {
+      std::printf("%s\n", ToString(conversation).c_str());
+      return;
+    }
+    for (const std::string& name : reached) ++count[name];
+  }
+  for (const char* const name :
+       {"an announcement failed", "what names a lost segment", "announced again"}) {
+    std::printf("%3d%% %s\n", 100 * count[name] / kRuns, name);
+    EXPECT_GE(count[name] * 50, kRuns) << name;
+  }
+}
 
 // A property that never meets the case it is about says nothing.
 TEST(SendQueueProp, TheCasesThatMatterAreMet) {

@@ -91,9 +91,17 @@ void TraceKernel::Event(uint64_t sequence, const std::string& json) {
   log_.Write(absl::StrCat("T ", sequence, " ", json));
 }
 
-// Killed between two calls, as from outside.
+void TraceKernel::Closed() {
+  Event(sequence_++, absl::StrCat("{\"ev\":\"close\",\"port\":\"p\",\"pid\":", pid_, "}"));
+}
+
+// Killed or stopped between two calls, as from outside.
 void TraceKernel::Count() {
-  if (++datagrams_ == kill_at_) ::kill(::getpid(), SIGKILL);
+  const uint64_t count = ++datagrams_;
+  if (count == options_.kill_at) ::kill(::getpid(), SIGKILL);
+  if (count != options_.stop_at) return;
+  log_.Write("F stopped");
+  ::raise(SIGSTOP);
 }
 
 std::string TraceKernel::SendLine(const msghdr& message) const {
@@ -105,6 +113,11 @@ std::string TraceKernel::SendLine(const msghdr& message) const {
                       announces ? absl::StrCat(",\"segment_bytes\":", kSegmentBytes) : "", "}");
 }
 
+void TraceKernel::SendFailed(uint64_t sequence, int error) {
+  Event(sequence, absl::StrCat("{\"ev\":\"fail\",\"port\":\"p\",\"pid\":", pid_, ",\"errno\":\"",
+                               ::strerrorname_np(error), "\"}"));
+}
+
 ssize_t TraceKernel::SendMessage(int fd, const msghdr* message, int flags) {
   const uint64_t sequence = sequence_++;
   const std::string line = SendLine(*message);
@@ -114,20 +127,37 @@ ssize_t TraceKernel::SendMessage(int fd, const msghdr* message, int flags) {
     Event(sequence, line);
     Count();
   } else {
-    Event(sequence, absl::StrCat("{\"ev\":\"fail\",\"port\":\"p\",\"pid\":", pid_, ",\"errno\":\"",
-                                 ::strerrorname_np(error), "\"}"));
+    SendFailed(sequence, error);
   }
   errno = error;
   return bytes;
 }
 
-int TraceKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
+int TraceKernel::SendEach(int fd, mmsghdr* messages, unsigned count, int flags) {
   for (unsigned i = 0; i < count; ++i) {
     const ssize_t bytes = SendMessage(fd, &messages[i].msg_hdr, flags);
     if (bytes < 0) return i == 0 ? -1 : static_cast<int>(i);
     messages[i].msg_len = static_cast<unsigned>(bytes);
   }
   return static_cast<int>(count);
+}
+
+// The reader may have the first of a batch before the call is back: the batch's numbers
+// are taken before it. What stopped it behind a prefix, the kernel tells the next call.
+int TraceKernel::SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) {
+  if (!options_.batches) return SendEach(fd, messages, count, flags);
+  const uint64_t first = sequence_.fetch_add(count);
+  std::vector<std::string> lines;
+  for (unsigned i = 0; i < count; ++i) lines.push_back(SendLine(messages[i].msg_hdr));
+  const int sent = RealKernel::SendMessages(fd, messages, count, flags);
+  const int error = errno;
+  if (sent < 0) SendFailed(first, error);
+  for (int i = 0; i < sent; ++i) Event(first + static_cast<unsigned>(i), lines[i]);
+  if (sent > 1) log_.Write("F sendmmsg");
+  if (sent > 0 && static_cast<unsigned>(sent) < count) log_.Write("F sendmmsg in part");
+  for (int i = 0; i < sent; ++i) Count();
+  errno = error;
+  return sent;
 }
 
 // One datagram is a batch of one.

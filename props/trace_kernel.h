@@ -1,7 +1,10 @@
 // A kernel that writes down what passes through it, as JSON Lines, where it survives the
 // process: in memory shared with whoever started it.
-//   shapes    SharedLog: lines of text; a sequence common to all processes orders them
-//   returns   what the real kernel says; a process can be killed at its n-th datagram
+//   shapes    SharedLog: lines of text; a sequence common to all processes orders them. A
+//             kernel's lines: "T sequence event", and "F" and what happened: "stopped",
+//             "sendmmsg" of several, or "sendmmsg in part"
+//   returns   what the real kernel says; a process can be killed, or stop, at its n-th
+//             datagram
 //   holds     the log's pages
 //   rules     none of its own; oracle/README.md has the format
 //   source    none
@@ -21,7 +24,7 @@ namespace portproof {
 
 class SharedLog {
  public:
-  static constexpr size_t kBytes = 8 << 20;
+  static constexpr size_t kBytes = 64 << 20;  // what is not written takes no memory
 
   // Of a process; `sequence` is shared by all of a conversation.
   SharedLog();
@@ -45,12 +48,23 @@ class SharedLog {
   char* text_;
 };
 
+struct TraceOptions {
+  // After so many datagrams; 0: never.
+  uint64_t kill_at = 0;
+  uint64_t stop_at = 0;  // SIGSTOP; whoever started the process lets it go on
+  // A batch is one system call; else one for each datagram, so that a process is killed
+  // between any two.
+  bool batches = false;
+};
+
 class TraceKernel : public RealKernel {
  public:
-  // kill_at: SIGKILL after so many datagrams; 0: never.
   TraceKernel(SharedLog& log, std::atomic<uint64_t>& sequence, int32_t pid, uint8_t mmap_type,
-              uint64_t kill_at)
-      : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), kill_at_(kill_at) {}
+              const TraceOptions& options)
+      : log_(log), sequence_(sequence), pid_(pid), mmap_type_(mmap_type), options_(options) {}
+
+  uint64_t datagrams() const { return datagrams_.load(); }
+  void Closed();  // its process let go of the end: to be told behind it
 
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override;
   int SendMessages(int fd, mmsghdr* messages, unsigned count, int flags) override;
@@ -59,6 +73,8 @@ class TraceKernel : public RealKernel {
 
  private:
   std::string SendLine(const msghdr& message) const;
+  int SendEach(int fd, mmsghdr* messages, unsigned count, int flags);
+  void SendFailed(uint64_t sequence, int error);
   void Event(uint64_t sequence, const std::string& json);
   void Count();
 
@@ -66,7 +82,7 @@ class TraceKernel : public RealKernel {
   std::atomic<uint64_t>& sequence_;
   int32_t pid_;
   uint8_t mmap_type_;
-  uint64_t kill_at_;
+  TraceOptions options_;
   std::atomic<uint64_t> datagrams_{0};
 };
 
