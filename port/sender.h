@@ -29,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -79,12 +80,16 @@ struct Completion {
   friend bool operator==(const Completion&, const Completion&) = default;
 };
 
+// The bytes are the caller's, and stay where they are until the buffer completes.
 // precondition: less than 4 GiB
 inline Buffer PlainBuffer(std::span<const uint8_t> bytes, uint64_t id = 0) {
   assert(bytes.size() <= std::numeric_limits<uint32_t>::max());
   return {.address = reinterpret_cast<uint64_t>(bytes.data()),
           .id = id,
           .bytes = static_cast<uint32_t>(bytes.size())};
+}
+inline Buffer PlainBuffer(std::string_view text, uint64_t id = 0) {
+  return PlainBuffer({reinterpret_cast<const uint8_t*>(text.data()), text.size()}, id);
 }
 inline Buffer SyncBuffer(bool last, uint64_t id = 0) {
   return {.id = id, .kind = BufferKind::kSync, .last = last};
