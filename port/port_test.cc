@@ -23,6 +23,7 @@ namespace {
 using testing::LocalPort;
 using testing::Newest;
 using testing::NewSegment;
+using testing::OpenDescriptors;
 using testing::Pattern;
 using testing::ProfileOf;
 using testing::ReferenceText;
