@@ -99,7 +99,7 @@ class ReaderProcess {
     if (!closed_) return;
     if (CountDescriptors() != descriptors) log_.Write("X a closed end holds descriptors");
     // Its process is still there, and keeps the payloads it took.
-    while (log_.flag().load() < kWritersDone) ::sched_yield();
+    while (log_.flag().load() < kWritersDone) ::usleep(kGlanceUs);
   }
 
  private:
@@ -332,7 +332,7 @@ class Stage {
       }
       if (!reader_gone && all(kSent)) reader_log_.flag() = kWritersDone;
       if (reader_gone && reader_log_.flag() < kEndedWell) reader_log_.flag() = EndOf(reader_status);
-      ::sched_yield();
+      ::usleep(kGlanceUs);
     }
     for (size_t i = 0; i < writers_.size(); ++i) {
       killed_.push_back(WIFSIGNALED(statuses[i]) && WTERMSIG(statuses[i]) == SIGKILL);

@@ -339,7 +339,7 @@ std::shared_ptr<Segment> NewSegment(const WriterTask& task) {
 void CheckSegment(const WriterTask& task, const std::shared_ptr<Segment>& segment) {
   ::close(task.socket);
   task.log.flag() = kSent;
-  while (task.reader_state.load() < kEndedWell) ::sched_yield();
+  while (task.reader_state.load() < kEndedWell) ::usleep(kGlanceUs);
   if (segment == nullptr) return;
   if (task.reader_state.load() == kEndedEarly) segment->ReceiverDied();
   if (segment->FreeCount() != 640 || segment->OwnCount() != 0) {

@@ -43,6 +43,8 @@ inline constexpr uint32_t kWritersDone = 1;
 inline constexpr uint32_t kEndedWell = 2;  // it has read all
 inline constexpr uint32_t kEndedEarly = 3;
 
+inline constexpr unsigned kGlanceUs = 100;  // between two looks at another process's state
+
 void RunWriter(const WriterTask& task);
 
 const Profile& RealProfile(const conversation::Setup& setup);
