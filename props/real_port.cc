@@ -275,16 +275,15 @@ class Stage {
       pair->send_end.Close();
       RunReader(run_, std::move(pair->receive_end), sizes_, reader_log_, sequence());
     });
+    pair->receive_end.Close();  // no writer has it: the reader's close is the last
     for (uint8_t i = 0; i < setup.senders; ++i)
       writer_logs_.push_back(std::make_unique<SharedLog>());
     for (uint8_t i = 0; i < setup.senders; ++i) {
       writers_.push_back(Start([&, i] {
-        pair->receive_end.Close();
         RunWriter({run_, i, pair->send_end.get(), sizes_, *writer_logs_[i], sequence(),
                    reader_log_.flag()});
       }));
     }
-    pair->receive_end.Close();
     pair->send_end.Close();
     Conduct();
     Judge();

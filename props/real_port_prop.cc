@@ -48,53 +48,43 @@ RealRun RunOf(uint64_t seed) {
   return run;
 }
 
-class RealPortProp : public ::testing::Test {
- public:
-  RealPortProp(uint64_t first_seed, uint64_t runs) : first_seed_(first_seed), runs_(runs) {}
+uint64_t runs = 4000;
+uint64_t first_seed = 1;
 
-  void TestBody() override {
-    std::map<std::string, uint64_t> reached;
-    for (uint64_t seed = first_seed_; seed < first_seed_ + runs_; ++seed) {
-      const RealRun run = RunOf(seed);
-      const RealOutcome outcome = PlayForReal(run);
-      for (const std::string& name : outcome.reached) ++reached[name];
-      for (const std::string& finding : outcome.findings) {
-        ADD_FAILURE() << "seed " << seed << ": " << finding;
-      }
-      if (HasFailure()) {
-        std::printf("%s\n%s\n", ToString(run.conversation).c_str(), outcome.trace.c_str());
-        return;
-      }
+// The parameter is a thousand's first seed.
+class RealPortProp : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(RealPortProp, NothingIsLostDoubledLeakedOrStuck) {
+  const uint64_t count = std::min(kRunsPerTest, first_seed + runs - GetParam());
+  std::map<std::string, uint64_t> reached;
+  for (uint64_t seed = GetParam(); seed < GetParam() + count; ++seed) {
+    const RealRun run = RunOf(seed);
+    const RealOutcome outcome = PlayForReal(run);
+    for (const std::string& name : outcome.reached) ++reached[name];
+    for (const std::string& finding : outcome.findings) {
+      ADD_FAILURE() << "seed " << seed << ": " << finding;
     }
-    for (const auto& [name, one_in] : kNeeded) {
-      std::printf("%-27s %zu of %zu\n", name, reached[name], runs_);
-      EXPECT_GE(one_in * reached[name], runs_) << name;
+    if (HasFailure()) {
+      std::printf("%s\n%s\n", ToString(run.conversation).c_str(), outcome.trace.c_str());
+      return;
     }
   }
-
- private:
-  uint64_t first_seed_;
-  uint64_t runs_;
-};
-
-void Register(uint64_t first_seed, uint64_t runs) {
-  for (uint64_t done = 0; done < runs; done += kRunsPerTest) {
-    const uint64_t first = first_seed + done;
-    const uint64_t count = std::min(kRunsPerTest, runs - done);
-    const std::string name = "NothingIsLostDoubledLeakedOrStuckFrom" + std::to_string(first);
-    ::testing::RegisterTest(
-        "RealPortProp", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
-        [first, count]() -> RealPortProp* { return new RealPortProp(first, count); });
+  for (const auto& [name, one_in] : kNeeded) {
+    std::printf("%-27s %zu of %zu\n", name, reached[name], count);
+    EXPECT_GE(one_in * reached[name], count) << name;
   }
 }
+
+// Asked for by InitGoogleTest, when the arguments are known.
+INSTANTIATE_TEST_SUITE_P(EachThousand, RealPortProp,
+                         ::testing::Range(first_seed, first_seed + runs, kRunsPerTest));
 
 }  // namespace
 }  // namespace portproof
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1][0] != '-') portproof::runs = std::strtoull(argv[1], nullptr, 10);
+  if (argc > 2 && argv[2][0] != '-') portproof::first_seed = std::strtoull(argv[2], nullptr, 10);
   ::testing::InitGoogleTest(&argc, argv);
-  const uint64_t runs = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4000;
-  const uint64_t first_seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
-  portproof::Register(first_seed, runs);
   return RUN_ALL_TESTS();
 }
