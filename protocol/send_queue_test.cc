@@ -433,11 +433,14 @@ TEST(SendQueueTest, SHM_10_WhatNamesALostSegmentFails) {
   desk.WriteChain('b', {shared(2)});
   desk.WriteChain('c', {shared(2), shared(3)});
   desk.WriteChain('d', {shared(3), {.address = 64, .bytes = 5}});
+  Buffer empty = shared(3);
+  empty.bytes = 0;  // becomes no reference
+  desk.WriteChain('e', {shared(2), empty});
   desk.queue.FailNaming(3, desk.actions);
   EXPECT_EQ(desk.Actions(), "close fd 4, !a, !c, !c");
-  EXPECT_EQ(desk.queue.queued_bytes(), 205U);
+  EXPECT_EQ(desk.queue.queued_bytes(), 305U);
   EXPECT_EQ(desk.queue.queued_fds(), 0U);
-  EXPECT_EQ(desk.TakeShapes(), "(12,0,0,0)s(105,0,0,0)");
+  EXPECT_EQ(desk.TakeShapes(), "(12,0,0,0)s(105,0,0,0)(12,0,0,0)s");
 }
 
 // SND-8: one writer's flush is under way when another's descriptor cannot be copied.
