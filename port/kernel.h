@@ -4,7 +4,9 @@
 // and inside it (sigaction, sysconf, mmap). epoll is the loop's, never called here.
 //
 //   shapes    as the system's own calls; a failure is -1 and errno, sizes are bytes.
-//             The batch forms take `count` entries and return how many went
+//             The batch forms take `count` entries and return how many went or came;
+//             fewer came only where the call found the socket empty behind them (recvmmsg
+//             without a timeout)
 //   returns   Real: the kernel itself. A test's own kernel derives from RealKernel and
 //             makes a chosen call fail
 //   holds     nothing
