@@ -99,7 +99,7 @@ class ReaderProcess {
     if (!closed_) return;
     if (CountDescriptors() != descriptors) log_.Write("X a closed end holds descriptors");
     // Its process is still there, and keeps the payloads it took.
-    while (log_.flag().load() < kWritersDone) ::usleep(kGlanceUs);
+    log_.bell().Await([this] { return log_.flag().load() >= kWritersDone; });
   }
 
  private:
@@ -252,6 +252,25 @@ bool Explains(const std::vector<const Written*>& written, const std::vector<Item
   return reached.contains(delivered.size());
 }
 
+// Rings a bell when a child has stopped or ended.
+class OfChildren {
+ public:
+  explicit OfChildren(Bell& bell) {
+    heard_by = &bell;
+    struct sigaction action = {};
+    action.sa_handler = [](int) { heard_by->Ring(); };
+    action.sa_flags = SA_RESTART;
+    ::sigaction(SIGCHLD, &action, &before_);
+  }
+  OfChildren(const OfChildren&) = delete;
+  OfChildren& operator=(const OfChildren&) = delete;
+  ~OfChildren() { ::sigaction(SIGCHLD, &before_, nullptr); }
+
+ private:
+  static inline Bell* heard_by = nullptr;
+  struct sigaction before_ = {};
+};
+
 class Stage {
  public:
   explicit Stage(const RealRun& run) : run_(run) {}
@@ -281,7 +300,7 @@ class Stage {
     for (uint8_t i = 0; i < setup.senders; ++i) {
       writers_.push_back(Start([&, i] {
         RunWriter({run_, i, pair->send_end.get(), sizes_, *writer_logs_[i], sequence(),
-                   reader_log_.flag()});
+                   reader_log_.flag(), reader_log_.bell()});
       }));
     }
     pair->send_end.Close();
@@ -302,6 +321,13 @@ class Stage {
     ::_exit(0);
   }
 
+  // Forwards only.
+  void ReaderBecomes(uint32_t state) {
+    if (reader_log_.flag() >= state) return;
+    reader_log_.flag() = state;
+    reader_log_.bell().Ring();
+  }
+
   // Writers close the socket when they have sent all; the reader ends when it has read
   // all, or, if it closed, when no writer will send any more; then the writers check their
   // segments. A reader that stopped goes on when no writer can.
@@ -317,7 +343,8 @@ class Stage {
       }
       return true;
     };
-    while (std::find(gone.begin(), gone.end(), false) != gone.end() || !reader_gone) {
+    const OfChildren of_children(reader_log_.bell());
+    reader_log_.bell().Await([&] {
       for (size_t i = 0; i < writers_.size(); ++i) {
         if (!gone[i]) gone[i] = ::waitpid(writers_[i], &statuses[i], WNOHANG) == writers_[i];
       }
@@ -329,10 +356,10 @@ class Stage {
         ::kill(reader_, SIGCONT);
         stopped = false;
       }
-      if (!reader_gone && all(kSent)) reader_log_.flag() = kWritersDone;
-      if (reader_gone && reader_log_.flag() < kEndedWell) reader_log_.flag() = EndOf(reader_status);
-      ::usleep(kGlanceUs);
-    }
+      if (!reader_gone && all(kSent)) ReaderBecomes(kWritersDone);
+      if (reader_gone && reader_log_.flag() < kEndedWell) ReaderBecomes(EndOf(reader_status));
+      return reader_gone && std::find(gone.begin(), gone.end(), false) == gone.end();
+    });
     for (size_t i = 0; i < writers_.size(); ++i) {
       killed_.push_back(WIFSIGNALED(statuses[i]) && WTERMSIG(statuses[i]) == SIGKILL);
       if (!killed_.back() && statuses[i] != 0)

@@ -335,11 +335,16 @@ std::shared_ptr<Segment> NewSegment(const WriterTask& task) {
   return std::make_shared<Segment>(*std::move(made));
 }
 
+void Become(const WriterTask& task, uint32_t state) {
+  task.log.flag() = state;
+  task.bell.Ring();
+}
+
 // When the reader has ended, having read all, or closed its end, or been killed.
 void CheckSegment(const WriterTask& task, const std::shared_ptr<Segment>& segment) {
   ::close(task.socket);
-  task.log.flag() = kSent;
-  while (task.reader_state.load() < kEndedWell) ::usleep(kGlanceUs);
+  Become(task, kSent);
+  task.bell.Await([&task] { return task.reader_state.load() >= kEndedWell; });
   if (segment == nullptr) return;
   if (task.reader_state.load() == kEndedEarly) segment->ReceiverDied();
   if (segment->FreeCount() != 640 || segment->OwnCount() != 0) {
@@ -358,7 +363,7 @@ void RunPlain(const WriterTask& task, Workspace& workspace) {
   if (segment != nullptr && outlet.Announce(segment) != WriteAnswer::kAccepted) segment = nullptr;
   Author author(task, outlet, 0, segment);
   author.Play();
-  task.log.flag() = kBlocked;
+  Become(task, kBlocked);
   while (sender.queued_messages() != 0) {
     outlet.Wait();
     author.Collect();
@@ -389,7 +394,7 @@ void RunShared(const WriterTask& task, Workspace& workspace) {
       SharedOutlet outlet(sender, own);
       Author author(task, outlet, i, segment);
       author.Play();
-      if (--playing == 0) task.log.flag() = kBlocked;
+      if (--playing == 0) Become(task, kBlocked);
       while (!author.Collect()) outlet.WaitForCompletions();
       if (--going == 0) loop.ended().Tell();
     });

@@ -30,6 +30,7 @@ struct WriterTask {
   SharedLog& log;
   std::atomic<uint64_t>& sequence;
   std::atomic<uint32_t>& reader_state;
+  Bell& bell;  // rings when a state has changed
 };
 
 // States in the flag of a writer's log.
@@ -42,8 +43,6 @@ inline constexpr uint32_t kReading = 0;
 inline constexpr uint32_t kWritersDone = 1;
 inline constexpr uint32_t kEndedWell = 2;  // it has read all
 inline constexpr uint32_t kEndedEarly = 3;
-
-inline constexpr unsigned kGlanceUs = 100;  // between two looks at another process's state
 
 void RunWriter(const WriterTask& task);
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "port/kernel.h"
+#include "props/bell.h"
 
 namespace portproof {
 
@@ -35,12 +36,14 @@ class SharedLog {
   void Write(std::string_view line);  // from any thread
   std::vector<std::string> Lines() const;
   std::atomic<uint32_t>& flag() { return head_->flag; }  // for its owner and the others
+  Bell& bell() { return head_->bell; }
   std::atomic<uint64_t>& sequence() { return head_->sequence; }
 
  private:
   struct Head {
     std::atomic<size_t> used{0};
     std::atomic<uint32_t> flag{0};
+    Bell bell;
     std::atomic<uint64_t> sequence{0};
     std::atomic_flag locked = ATOMIC_FLAG_INIT;
   };
