@@ -7,9 +7,10 @@
 //   shapes    Message: what the handler gets; what it moves out of it is its own (buffers,
 //             descriptors), the rest is taken back when it returns. Sizes in bytes
 //   returns   Turn: kWait: the socket is empty, the next event tells; kCallAgain: there
-//             may be more, no event will tell; kRetry: call again after a while; kEnd:
-//             the receive end is over and closed. A refused datagram is counted and told
-//             to the observer, and changes nothing else but what its rule says (RCV-5)
+//             may be more, no event will tell; kRetry: call again after a while (1 ms
+//             does), no event will tell; kEnd: the receive end is over and closed. A
+//             refused datagram is counted and told to the observer, and changes nothing
+//             else but what its rule says (RCV-5)
 //   holds     the socket; what is unfinished, at most ReceiverMemoryBytesMax(limits);
 //             between turns no buffer of the loop's. A child that was forked cannot use
 //             it, and adopts anew (PRT-1). Not for several threads
@@ -213,7 +214,8 @@ class Receiver {
 
 // What unfinished messages can make a receiver hold, whatever its peers send (FRG-8): the
 // state machine's own bound for plain ones, and three times that where fragments in
-// shared memory, of 12 bytes each, alternate with plain ones of one byte.
+// shared memory, of 12 bytes each, alternate with plain ones of one byte. About 28 times
+// limits.bytes: 1.75 GiB by default.
 uint64_t ReceiverMemoryBytesMax(const ReassemblyLimits& limits);
 
 }  // namespace portproof

@@ -50,6 +50,15 @@ TEST(ReceiverTest, RCV_5_TheObserverIsTold) {
   EXPECT_EQ(port.receiver->refusals(), 1U);
 }
 
+// FRG-8: as the README says.
+TEST(ReceiverTest, FRG_8_TheBoundIsAsStated) {
+  constexpr uint64_t kMiB = 1 << 20;
+  const ReassemblyLimits limits;
+  EXPECT_EQ(limits.bytes, 64 * kMiB);
+  EXPECT_EQ(limits.assembly_bytes, 32 * kMiB);
+  EXPECT_EQ(ReceiverMemoryBytesMax(limits) / kMiB, 28 * 64U + 1);
+}
+
 // FRG-3, RCV-5: a refusal with a discard behind it is one.
 TEST(ReceiverTest, RCV_5_ARefusalIsCountedOnce) {
   LocalPort port;

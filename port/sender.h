@@ -61,7 +61,7 @@ struct Outgoing {
   uint32_t stream = 0;
   uint16_t reply_port = 0;
   bool last = false;
-  bool batch = false;      // waits for Flush
+  bool batch = false;      // waits for Flush, or for a write without it; asks for nothing
   bool close_fds = false;  // CLOSE_FD: if accepted, they are ours to close (SND-9)
   std::span<const int> fds = {};
   std::span<const Buffer> chain = {};
