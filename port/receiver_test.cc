@@ -1,6 +1,7 @@
 // What a receiver tells its observer, and what its options and its owner make it do.
 #include "port/receiver.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -143,15 +145,34 @@ TEST(ReceiverTest, SHM_8_TheSeedsSegmentsNameTheirReceiver) {
   EXPECT_TRUE(table.Find(::getpid(), 1).has_value());
 }
 
-// FDS-2, FDS-5: whoever made the socket may have asked for a pidfd with each datagram. The
-// kernel makes it, nobody passed it.
-TEST(ReceiverTest, FDS_5_ADescriptorOfTheKernelsIsClosed) {
-  constexpr int kPassPidfd = 76;  // SO_PASSPIDFD, since Linux 6.5
-  LocalPort port;
-  const int one = 1;
-  if (::setsockopt(port.receiver->fd(), SOL_SOCKET, kPassPidfd, &one, sizeof one) != 0) {
-    GTEST_SKIP() << "this kernel has no SO_PASSPIDFD";
+// As newer systems do where somebody set SO_PASSPIDFD on the socket.
+class PidfdKernel : public RealKernel {
+ public:
+  int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
+    const int received = RealKernel::ReceiveMessages(fd, messages, count, flags);
+    for (int i = 0; i < received; ++i) AddPidfd(messages[i].msg_hdr);
+    return received;
   }
+
+ private:
+  static void AddPidfd(msghdr& message) {
+    constexpr int kPidfd = 4;  // SCM_PIDFD
+    const int pidfd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cmsghdr control = {.cmsg_len = CMSG_LEN(sizeof pidfd),
+                       .cmsg_level = SOL_SOCKET,
+                       .cmsg_type = kPidfd,
+                       .__cmsg_data = {}};
+    uint8_t* const at = static_cast<uint8_t*>(message.msg_control) + message.msg_controllen;
+    std::memcpy(at, &control, sizeof control);
+    std::memcpy(at + CMSG_LEN(0), &pidfd, sizeof pidfd);
+    message.msg_controllen += CMSG_SPACE(sizeof pidfd);
+  }
+};
+
+// FDS-2, FDS-5: nobody passed it.
+TEST(ReceiverTest, FDS_5_ADescriptorOfTheKernelsIsClosed) {
+  PidfdKernel kernel;
+  LocalPort port(Newest(), {}, {}, {}, kernel);
   const size_t before = OpenDescriptors();
   const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
   EXPECT_EQ(port.Write("none"), WriteAnswer::kAccepted);
