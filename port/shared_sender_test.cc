@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 
 #include "port/fault_kernel.h"
 #include "port/receiver.h"
+#include "port/test_signal.h"
 #include "port/testing.h"
 
 namespace portproof {
@@ -31,6 +31,7 @@ namespace {
 using testing::Newest;
 using testing::OpenDescriptors;
 using testing::Pattern;
+using testing::Signal;
 using testing::TextBuffer;
 using testing::TextOf;
 
@@ -38,31 +39,6 @@ constexpr uint8_t kData = 27;
 constexpr uint32_t kThreads = 4;
 constexpr uint32_t kMessages = 400;
 constexpr PortSizes kSizes = {.max_size = 512, .max_share = 1024};
-
-// Whoever waits sleeps until somebody tells, however long: a wake that is lost is waited for
-// until the test's own time is over.
-class Signal {
- public:
-  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  int fd() const { return event_.get(); }
-  void Tell() const {
-    const uint64_t one = 1;
-    EXPECT_EQ(::write(fd(), &one, sizeof one), 8);
-  }
-  void Clear() const {
-    uint64_t count = 0;
-    EXPECT_EQ(::read(fd(), &count, sizeof count), 8);
-  }
-  void Wait() const {
-    pollfd polled = {fd(), POLLIN, 0};
-    while (::poll(&polled, 1, -1) != 1) {
-    }
-    Clear();
-  }
-
- private:
-  OwnedFd event_;
-};
 
 // The loop's thread: it attends when it is woken, and when the socket has room and that is
 // wanted; never else.

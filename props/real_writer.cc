@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,12 +19,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "port/shared_sender.h"
+#include "port/test_signal.h"
 
 namespace portproof {
 namespace {
 
 using conversation::BufferSpec;
 using conversation::Shape;
+using testing::Signal;
 
 // What a message's buffers live in until they complete.
 struct Kept {
@@ -46,31 +47,6 @@ class Outlet {
   virtual void Close() = 0;
   virtual void Turn() = 0;  // what the loop would do, if this thread is the loop's
   virtual void Take(std::vector<Completion>& completions) = 0;
-};
-
-// Whoever waits sleeps until somebody tells: a wake that is lost is waited for until the
-// process's alarm.
-class Signal {
- public:
-  Signal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  int fd() const { return event_.get(); }
-  void Tell() const {
-    const uint64_t one = 1;
-    if (::write(fd(), &one, sizeof one) != sizeof one) std::abort();
-  }
-  void Clear() const {
-    uint64_t count = 0;
-    if (::read(fd(), &count, sizeof count) != sizeof count) std::abort();
-  }
-  void Wait() const {
-    pollfd polled = {fd(), POLLIN, 0};
-    while (::poll(&polled, 1, -1) != 1) {
-    }
-    Clear();
-  }
-
- private:
-  OwnedFd event_;
 };
 
 class PlainOutlet : public Outlet {
