@@ -158,10 +158,10 @@ class PidfdKernel : public RealKernel {
   static void AddPidfd(msghdr& message) {
     constexpr int kPidfd = 4;  // SCM_PIDFD
     const int pidfd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    cmsghdr control = {.cmsg_len = CMSG_LEN(sizeof pidfd),
-                       .cmsg_level = SOL_SOCKET,
-                       .cmsg_type = kPidfd,
-                       .__cmsg_data = {}};
+    cmsghdr control;
+    control.cmsg_len = CMSG_LEN(sizeof pidfd);
+    control.cmsg_level = SOL_SOCKET;
+    control.cmsg_type = kPidfd;
     uint8_t* const at = static_cast<uint8_t*>(message.msg_control) + message.msg_controllen;
     std::memcpy(at, &control, sizeof control);
     std::memcpy(at + CMSG_LEN(0), &pidfd, sizeof pidfd);
