@@ -27,9 +27,9 @@ SendLimits LimitsFor(const SenderOptions& options, int32_t pid) {
 // FDS-6
 HandledTypes NotWith(uint32_t fds, const Profile& profile) {
   HandledTypes types = HandledTypes::None();
-  for (uint8_t number = 0; number < profile.types.size(); ++number) {
+  for (size_t number = 0; number < profile.types.size(); ++number) {
     const auto needs = NeedsOf(profile.types[number], profile);
-    if (needs && !needs->Allow(fds)) types = types.With(number);
+    if (needs && !needs->Allow(fds)) types = types.With(static_cast<uint8_t>(number));
   }
   return types;
 }

@@ -47,7 +47,7 @@ struct Port {
 
 class Ring {
  public:
-  explicit Ring(Kernel& kernel, bool gone) : gone_(gone), workspace_(kernel), ports_(kPorts) {}
+  Ring(Kernel& kernel, bool gone) : workspace_(kernel), ports_(kPorts), gone_(gone) {}
 
   bool Open() {
     for (size_t i = 0; i < kPorts; ++i) {
@@ -191,11 +191,11 @@ class Ring {
     if (hung_up || (port.ending && sender.queued_messages() == 0)) sender.Close();
   }
 
-  bool gone_;
-  std::vector<uint8_t> bytes_ = std::vector<uint8_t>(kBytes, 'x');
   Workspace workspace_;  // one for all
   std::vector<Port> ports_;
+  std::vector<uint8_t> bytes_ = std::vector<uint8_t>(kBytes, 'x');
   size_t round_ = 0;
+  bool gone_;
 };
 
 }  // namespace
