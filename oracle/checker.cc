@@ -236,6 +236,7 @@ void Checker::State::OnSend(const Event& event) {
   sent.key = datagram.key;
   sent.time_us = event.time_us;
   sent.line = event.line;
+  sent.file = event.file;
   sent.pid = event.pid;
   sent.process = process == nullptr ? kNoPid : process->pid;
   sent.serial = process == nullptr ? 0 : process->serial;
@@ -260,6 +261,7 @@ void Checker::State::FirstReceive(Port& port, const Process* receiver) {
 
 void Checker::State::OnRecv(const Event& event) {
   Port& port = PortOf(event.port);
+  if (event.killed) return port.delivery.Abandon(EnteredAt(event), sequence_);
   Process* receiver = ProcessOf(event);
   CountProcess(receiver, port);
   FirstReceive(port, receiver);
@@ -336,6 +338,7 @@ void Checker::State::Retire() {
 void Checker::State::EndPort(Port& port) {
   Forget(port);
   begun_.erase(&port);
+  ReportLost(port, port.delivery.TakeLost());
   EndStreams(port, kNoPid);
   Attribute(port);
   if (port.sends_seen) return;

@@ -7,6 +7,7 @@
 #ifndef PORTPROOF_ORACLE_CHECKER_STATE_H_
 #define PORTPROOF_ORACLE_CHECKER_STATE_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -36,8 +37,9 @@ struct Place {
   uint64_t slot = 0;
   int64_t time_us = kNoTime;
   uint64_t line = 0;
+  uint32_t file = 0;
 
-  Where AsWhere() const { return {port, has_stream, stream, pid, slot, time_us, line}; }
+  Where AsWhere() const { return {port, has_stream, stream, pid, slot, time_us, line, file}; }
 };
 
 // A message that has begun and is not finished, or what is left of one (absorbing).
@@ -174,11 +176,12 @@ struct Datagram {
   uint64_t payload_bytes() const { return event->size - kHeaderBytes; }
   bool fragment() const { return header.nf || header.mf; }
   Where where() const {
-    return {event->port, true, header.stream, Sender(), slot, event->time_us, event->line};
+    return {event->port, true,           header.stream, Sender(),
+            slot,        event->time_us, event->line,   event->file};
   }
   Place place() const {
-    return {std::string(event->port), true,       header.stream, Sender(), slot,
-            event->time_us,           event->line};
+    return {std::string(event->port), true,        header.stream, Sender(), slot,
+            event->time_us,           event->line, event->file};
   }
   int32_t Sender() const { return process != nullptr ? process->pid : header.pid; }
 };
@@ -230,6 +233,10 @@ class Checker::State {
   Port& PortOf(std::string_view name);
   void Forget(const Port& port);
   Process* ProcessOf(const Event& event);  // who did it
+  // The number of the last event before the call of a receive was entered.
+  uint64_t EnteredAt(const Event& event) const {
+    return sequence_ - std::min(event.pending + 1, sequence_);
+  }
   Process& ProcessNamed(int32_t pid);
   void CountProcess(Process* process, const Port& port);
   void FirstSend(Port& port);
@@ -253,6 +260,7 @@ class Checker::State {
   // delivery_rules.cc: sends against receives
   void JudgeReceive(Port& port, Process* receiver, const Event& event);
   void JudgeMatch(Port& port, Process* receiver, const Event& event, const Match& match);
+  void ReportLost(const Port& port, const std::vector<Sent>& lost);
   void JudgeUnsent(Port& port, const Event& event);
   void JudgeCredentials(Port& port, const Event& event, const Sent& sent);
   void JudgeKilled(Port& port, const Event& event, const Sent& sent);

@@ -152,28 +152,91 @@ void Delivery::Forget() {
   }
 }
 
-void Delivery::Take(const Event& received, Match& match) {
+void Delivery::Take(const Event& received, uint64_t entered, uint64_t returned, Match& match) {
   match.kind = Match::Kind::kUnsent;
   match.sent.reset();
   match.lost.clear();
+  returned_ = returned;
   const Print print = PrintOf(received);
-  if (TakeHead(received, print, match) || TakeDeep(print, match)) return;
+  if (TakePassed(received, print, entered, true, match) || TakeHead(received, print, match) ||
+      TakePassed(received, print, entered, false, match) || TakeDeep(print, match) ||
+      TakeKept(print, match)) {
+    return;
+  }
+  TakeAltered(received, print, match);
+}
+
+// One that was passed over by a receive which may have been after this one.
+bool Delivery::TakePassed(const Event& received, const Print& print, uint64_t entered,
+                          bool by_sender, Match& match) {
+  for (auto passed = passed_.begin(); passed != passed_.end(); ++passed) {
+    if (entered >= passed->returned || !SameBytes(passed->sent.print, print)) continue;
+    if (by_sender && received.cred_pid > 0 && passed->sent.pid != received.cred_pid) continue;
+    match.kind = Match::Kind::kSame;
+    match.sent = passed->sent;
+    passed_.erase(passed);
+    return true;
+  }
+  return false;
+}
+
+// One that should have been received before, or was.
+bool Delivery::TakeKept(const Print& print, Match& match) {
+  for (auto passed = passed_.begin(); passed != passed_.end(); ++passed) {
+    if (!SameBytes(passed->sent.print, print)) continue;
+    match.kind = passed->sent.killed ? Match::Kind::kSame : Match::Kind::kOrder;
+    match.sent = passed->sent;
+    passed_.erase(passed);
+    return true;
+  }
   for (size_t i = 0; i < late_.size(); ++i) {
     if (!SameBytes(late_[i].print, print)) continue;
     match.kind = Match::Kind::kLate;
     match.sent = late_[i];
     late_.Erase(i);
-    return;
+    return true;
   }
   for (const Lane& lane : lanes_) {
     for (const Sent& sent : lane.consumed) {
       if (!SameBytes(sent.print, print)) continue;
       match.kind = Match::Kind::kTwice;
       match.sent = sent;
-      return;
+      return true;
     }
   }
-  TakeAltered(received, print, match);
+  return false;
+}
+
+void Delivery::Pass(const Sent& sent, Match& match) {
+  passed_.push_back({sent, returned_});
+  if (passed_.size() <= kPassedKept) return;
+  if (!passed_.front().sent.killed) match.lost.push_back(passed_.front().sent);
+  passed_.erase(passed_.begin());
+}
+
+void Delivery::Abandon(uint64_t entered, uint64_t ended) {
+  if (abandoned_.size() < kPassedKept) abandoned_.push_back({entered, ended});
+}
+
+std::vector<Sent> Delivery::TakeLost() {
+  // An abandoned receive explains a loss only near its end: strace prints a return soon.
+  constexpr uint64_t kNear = 256;
+  std::vector<Sent> lost;
+  for (const Passed& passed : passed_) {
+    if (passed.sent.killed) continue;
+    const auto taker =
+        std::find_if(abandoned_.begin(), abandoned_.end(), [&](const Abandoned& abandoned) {
+          return abandoned.entered < passed.returned && abandoned.ended < passed.returned + kNear;
+        });
+    if (taker == abandoned_.end()) {
+      lost.push_back(passed.sent);
+    } else {
+      abandoned_.erase(taker);
+    }
+  }
+  passed_.clear();
+  abandoned_.clear();
+  return lost;
 }
 
 void Delivery::Consume(Lane& lane, size_t depth, Match& match) {
@@ -188,12 +251,7 @@ void Delivery::Consume(Lane& lane, size_t depth, Match& match) {
     }
     const Sent sent = lane.waiting.front();
     lane.waiting.PopFront();
-    if (!sent.killed) {
-      if (Exchange(lane, sent)) continue;
-      match.lost.push_back(sent);
-      late_.PushBack(sent);
-      if (late_.size() > kLateKept) late_.PopFront();
-    }
+    if (sent.killed || !Exchange(lane, sent)) Pass(sent, match);
   }
 }
 

@@ -1,12 +1,15 @@
 // Which receive is which send, on one port: SOC-3.
 //   shapes    Sent: what is kept of a datagram on its way; a queue per sending thread
-//   returns   Match says which outstanding send a receive is, and what was wrong
+//   returns   Match says which outstanding send a receive is, and what was wrong.
+//             Lost: at the end of the port, the sends that no receive can have taken
 //   holds     the outstanding sends of the port, at most kOutstandingMax (a socket
-//             holds far fewer; what is beyond will never be received), and the last
-//             kConsumedKept matched of each thread
+//             holds far fewer; what is beyond will never be received), the last
+//             kConsumedKept matched of each thread, and at most kPassedKept sends that a
+//             receive of a later one passed over
 //   rules     SOC-3: unchanged, none lost before a later one, order per thread.
-//             Linear: equal datagrams of several threads are interchangeable until a
-//             later receive says which it was
+//             Two receives are ordered only if one returned before the other was entered:
+//             until then either may have been first. Equal datagrams of several threads
+//             are interchangeable until a later receive says which it was
 //   source    none
 #ifndef PORTPROOF_ORACLE_DELIVERY_H_
 #define PORTPROOF_ORACLE_DELIVERY_H_
@@ -36,6 +39,7 @@ struct Sent {
   uint64_t key = 0;       // of the stream
   int64_t time_us = kNoTime;
   uint64_t line = 0;
+  uint32_t file = 0;
   int32_t pid = kNoPid;      // as recorded
   int32_t process = kNoPid;  // pid, or the thread that stands for it
   uint32_t serial = 0;       // of the process: pids come back; 0 unknown
@@ -53,12 +57,14 @@ struct Match {
     kSame,     // `sent` is it
     kAltered,  // `sent` is what it should have been
     kTwice,    // received before
-    kLate,     // one already reported as lost or overtaken
+    kOrder,    // `sent` is it, and a receive that returned before this one was entered
+               // took a later datagram of its thread
+    kLate,     // one already reported as altered
     kUnsent,   // nobody sent it
   };
   Kind kind = Kind::kUnsent;
   std::optional<Sent> sent;
-  std::vector<Sent> lost;  // passed over: sent before it by the same thread
+  std::vector<Sent> lost;  // passed over by so many receives that they are no longer kept
 };
 
 // A queue that costs nothing while it is empty.
@@ -86,9 +92,15 @@ class Delivery {
  public:
   static constexpr size_t kOutstandingMax = 1 << 16;
   static constexpr size_t kConsumedKept = 8;
+  static constexpr size_t kPassedKept = 1024;
 
   void Push(int32_t tid, const Sent& sent);
-  void Take(const Event& received, Match& match);
+  // `entered`, `returned`: the numbers of the events between which the call ran.
+  void Take(const Event& received, uint64_t entered, uint64_t returned, Match& match);
+  // A receive whose thread died inside it, or which the trace ends in: it may have taken one.
+  void Abandon(uint64_t entered, uint64_t ended);
+  // The sends that were passed over and never received; forgets them.
+  std::vector<Sent> TakeLost();
   size_t outstanding() const { return outstanding_; }
   bool forgot() const { return forgot_; }  // more was on its way than is kept
 
@@ -99,7 +111,21 @@ class Delivery {
     SentQueue consumed;
   };
 
+  // A send that was not taken before a later one of its thread was.
+  struct Passed {
+    Sent sent;
+    uint64_t returned = 0;  // the receive of the later one
+  };
+  struct Abandoned {
+    uint64_t entered = 0;
+    uint64_t ended = 0;
+  };
+
   Lane& LaneOf(int32_t tid);
+  bool TakePassed(const Event& received, const Print& print, uint64_t entered, bool by_sender,
+                  Match& match);
+  bool TakeKept(const Print& print, Match& match);
+  void Pass(const Sent& sent, Match& match);
   bool TakeHead(const Event& received, const Print& print, Match& match);
   bool TakeDeep(const Print& print, Match& match);
   void TakeAltered(const Event& received, const Print& print, Match& match);
@@ -109,6 +135,9 @@ class Delivery {
   void ForgetLanes();
 
   std::vector<Lane> lanes_;
+  std::vector<Passed> passed_;  // in the order in which they were passed over
+  std::vector<Abandoned> abandoned_;
+  uint64_t returned_ = 0;  // of the receive being matched
   SentQueue late_;
   size_t outstanding_ = 0;
   bool forgot_ = false;

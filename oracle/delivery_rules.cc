@@ -1,4 +1,5 @@
 // Sends against receives: SOC-3, RCV-1, and what only a receive shows.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,7 +13,8 @@ constexpr size_t kUnsentMax = 64;
 
 Place PlaceOfReceive(const Event& event, uint64_t slot, const Header& header, bool has_header,
                      int32_t pid) {
-  return {std::string(event.port), has_header, header.stream, pid, slot, event.time_us, event.line};
+  return {std::string(event.port), has_header, header.stream, pid, slot,
+          event.time_us,           event.line, event.file};
 }
 
 }  // namespace
@@ -23,7 +25,7 @@ void Checker::State::JudgeReceive(Port& port, Process* receiver, const Event& ev
     JudgeTruncation(port, receiver, event, nullptr);
     return;
   }
-  port.delivery.Take(event, match_);
+  port.delivery.Take(event, EnteredAt(event), sequence_, match_);
   JudgeMatch(port, receiver, event, match_);
 }
 
@@ -44,20 +46,20 @@ void Checker::State::JudgeTruncation(Port& port, const Process* receiver, const 
                                 event.truncated && event.ctrl_truncated ? " and MSG_CTRUNC" : ""));
 }
 
-void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& event,
-                                const Match& match) {
-  for (const Sent& lost : match.lost) {
-    if (!port.opened) continue;
-    const Place place{std::string(event.port),
-                      true,
-                      lost.stream,
-                      lost.process,
-                      lost.slot,
-                      lost.time_us,
-                      lost.line};
+// SOC-3
+void Checker::State::ReportLost(const Port& port, const std::vector<Sent>& lost) {
+  if (!port.opened) return;
+  for (const Sent& sent : lost) {
+    const Place place{port.name, true,         sent.stream, sent.process,
+                      sent.slot, sent.time_us, sent.line,   sent.file};
     findings_.Report(Rule::kSoc3, place.AsWhere(),
                      "not received, though a later datagram of its thread was", Lost::kDelivery);
   }
+}
+
+void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& event,
+                                const Match& match) {
+  ReportLost(port, match.lost);
   if (!match.sent) {
     JudgeUnsent(port, event);
     JudgeTruncation(port, receiver, event, nullptr);
@@ -66,8 +68,8 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   const Sent& sent = *match.sent;
   if (match.kind == Match::Kind::kTwice) {
     if (!port.opened || port.delivery.forgot()) return;
-    const Place place{std::string(event.port), true,      sent.stream, sent.process, sent.slot,
-                      event.time_us,           event.line};
+    const Place place{std::string(event.port), true,       sent.stream, sent.process, sent.slot,
+                      event.time_us,           event.line, event.file};
     findings_.Report(Rule::kSoc3, place.AsWhere(), "received twice", Lost::kDelivery);
     return;
   }
@@ -80,9 +82,14 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   if (sent.pid == kNoPid) JudgeCredentials(port, event, sent);
   JudgeTruncation(port, receiver, event, &sent);
   if (!port.opened || match.kind == Match::Kind::kLate) return;
-  const Place place{std::string(event.port), true,      sent.stream, sent.process, sent.slot,
-                    event.time_us,           event.line};
-  if (match.kind == Match::Kind::kAltered && !event.truncated) {
+  const Place place{std::string(event.port), true,       sent.stream, sent.process, sent.slot,
+                    event.time_us,           event.line, event.file};
+  if (match.kind == Match::Kind::kOrder) {
+    const Place overtaken{port.name, true,         sent.stream, sent.process,
+                          sent.slot, sent.time_us, sent.line,   sent.file};
+    findings_.Report(Rule::kSoc3, overtaken.AsWhere(),
+                     "received after a later datagram of its thread", Lost::kDelivery);
+  } else if (match.kind == Match::Kind::kAltered && !event.truncated) {
     findings_.Report(Rule::kSoc3, place.AsWhere(),
                      absl::StrCat("received other bytes than were sent (", event.size,
                                   " bytes, sent ", sent.print.size, ")"),
@@ -116,6 +123,7 @@ void Checker::State::JudgeKilled(Port& port, const Event& event, const Sent& sen
   as_sent.pid = sent.pid;
   as_sent.time_us = sent.time_us;
   as_sent.line = sent.line;
+  as_sent.file = sent.file;
   as_sent.iov = sent.iov;
   as_sent.fds = sent.fds;
   Datagram datagram;

@@ -5,6 +5,7 @@
 namespace portproof {
 
 void EventQueue::Push(const Event& event) {
+  ++count_;
   if (items_.empty()) {
     sink_.OnEvent(event);
     return;
@@ -14,6 +15,7 @@ void EventQueue::Push(const Event& event) {
 }
 
 EventQueue::Ticket EventQueue::Reserve(const Event& event) {
+  ++count_;
   Append(event);
   const Ticket ticket = first_ + items_.size() - 1;
   Bound();

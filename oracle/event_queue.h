@@ -35,6 +35,7 @@ class EventQueue {
   void Settle(Ticket ticket, bool drop);
   void Flush();  // gives up every open place
   bool empty() const { return items_.empty(); }
+  uint64_t count() const { return count_; }  // events pushed and places reserved so far
 
  private:
   struct Item {
@@ -54,6 +55,7 @@ class EventQueue {
   std::vector<std::unique_ptr<Item>> spare_;
   Ticket first_ = 1;  // ticket of items_.front()
   size_t bytes_ = 0;
+  uint64_t count_ = 0;
 };
 
 }  // namespace portproof

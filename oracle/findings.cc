@@ -25,7 +25,8 @@ bool Findings::Report(Rule rule, const Where& where, std::string detail, Lost ex
   ++totals_[index];
   if (kept_[index].size() < kKept) {
     kept_[index].push_back({rule, severity, std::string(where.port), where.has_stream, where.stream,
-                            where.pid, where.slot, where.time_us, where.line, std::move(detail)});
+                            where.pid, where.slot, where.time_us, where.line, where.file,
+                            std::move(detail)});
   }
   return !excused;
 }
@@ -95,7 +96,8 @@ std::vector<Violation> Findings::Sorted() {
       found.datagram -= static_cast<uint64_t>(before);
     }
     std::stable_sort(some.begin(), some.end(), [](const Violation& a, const Violation& b) {
-      return std::tie(a.datagram, a.line, a.rule) < std::tie(b.datagram, b.line, b.rule);
+      return std::tie(a.datagram, a.file, a.line, a.rule) <
+             std::tie(b.datagram, b.file, b.line, b.rule);
     });
     all.insert(all.end(), some.begin(), some.end());
   }

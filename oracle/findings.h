@@ -33,6 +33,7 @@ struct Where {
   uint64_t slot = 0;
   int64_t time_us = kNoTime;
   uint64_t line = 0;
+  uint32_t file = 0;
 };
 
 struct Violation {
@@ -45,6 +46,7 @@ struct Violation {
   uint64_t datagram = 0;
   int64_t time_us = kNoTime;
   uint64_t line = 0;
+  uint32_t file = 0;  // of the trace's files, from 0
   std::string detail;
 };
 

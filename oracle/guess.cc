@@ -22,6 +22,7 @@ constexpr uint64_t kByte15Cap = 20;
 
 void ProfileEvidence::Add(const Event& event) {
   const bool receive = event.kind == EventKind::kRecv;
+  if (receive && event.killed) return;  // no bytes of it are known
   if (receive) {
     ++receives_;
     if (event.cred_pid != kNoPid) ++credentials_;

@@ -178,6 +178,8 @@ bool FieldReader::ReadField(std::string_view key, ondemand::value value) {
                                         : event_.max_share);
     case kSegmentBytes:
       return ReadNumber(key, value, INT64_MAX, event_.segment_bytes);
+    case kPending:
+      return ReadNumber(key, value, INT64_MAX, event_.pending);
     case kDataZero:
       return ReadNumber(key, value, kJsonDatagramBytesMax, event_.zero_bytes);
     case kSize:

@@ -25,6 +25,7 @@ constexpr std::pair<std::string_view, Key> kKeys[] = {
     {"max_share", kMaxShare},
     {"kind", kKind},
     {"killed", kKilled},
+    {"pending", kPending},
     {"data_zero", kDataZero},
     {"size", kSize},
 };
@@ -40,7 +41,7 @@ uint32_t AllowedKeys(EventKind kind) {
              kKilled;
     case EventKind::kRecv:
       return kPort | kWho | kData | kDataZero | kSize | kFds | kRights | kCredPid | kFlags |
-             kSegmentBytes;
+             kSegmentBytes | kKilled | kPending;
     case EventKind::kFail:
       return kPort | kWho | kErrno;
     case EventKind::kEof:

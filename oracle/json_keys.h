@@ -44,6 +44,7 @@ enum Key : uint32_t {
   kDataZero = 65536,
   kSize = 131072,
   kEv = 262144,
+  kPending = 524288,
 };
 
 uint32_t AllowedKeys(EventKind kind);

@@ -94,7 +94,10 @@ uint32_t ScanKey(Cursor& cursor) {
     case 'm':
       return cursor.Eat("max_size\":") ? kMaxSize : cursor.Eat("max_share\":") ? kMaxShare : 0U;
     case 'p':
-      return cursor.Eat("port\":\"") ? kPort : cursor.Eat("pid\":") ? kPid : 0U;
+      return cursor.Eat("port\":\"")    ? kPort
+             : cursor.Eat("pid\":")     ? kPid
+             : cursor.Eat("pending\":") ? kPending
+                                        : 0U;
     case 'r':
       return cursor.Eat("rights\":") ? kRights : 0U;
     case 's':
@@ -139,6 +142,8 @@ bool ScanValue(uint32_t key, Cursor& cursor, Event& event, JsonFields& fields) {
       return ScanInto(cursor, UINT32_MAX, event.max_share);
     case kSegmentBytes:
       return ScanInto(cursor, INT64_MAX, event.segment_bytes);
+    case kPending:
+      return ScanInto(cursor, INT64_MAX, event.pending);
     case kErrno:
       return ScanText(cursor, event.errno_name);
     default:

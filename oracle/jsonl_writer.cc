@@ -89,6 +89,7 @@ void AppendDatagram(const Event& event, std::string& line) {
   if (event.segment_bytes != 0) AppendField("segment_bytes", event.segment_bytes, line);
   if (event.cred_pid != kNoPid) AppendField("cred_pid", event.cred_pid, line);
   if (event.killed) line += ",\"killed\":true";
+  if (event.pending != 0) AppendField("pending", event.pending, line);
   if (event.truncated || event.ctrl_truncated) {
     line += ",\"flags\":[";
     if (event.truncated) line += "\"trunc\"";

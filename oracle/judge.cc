@@ -218,6 +218,7 @@ class GuessingSink : public EventSink {
 absl::StatusOr<TraceReport> Judge(const TraceInput& input, const JudgeOptions& options) {
   TraceReport report;
   report.file = input.name;
+  report.files = input.files;
   const Profile* forced = nullptr;
   while (true) {
     GuessingSink sink(options, report);

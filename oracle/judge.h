@@ -60,6 +60,7 @@ struct JudgeOptions {
 
 struct TraceReport {
   std::string file;
+  std::vector<std::string> files;  // it consists of; several of strace -ff
   std::string profile;
   ProfileSource source = ProfileSource::kGuessed;
   std::string guess_why;

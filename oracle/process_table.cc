@@ -76,6 +76,15 @@ void ProcessTable::CloneReturned(int32_t caller_pid, bool makes_thread, int64_t 
   if (!makes_thread && made) dead_.erase(tid);
 }
 
+std::vector<int32_t> ProcessTable::Receiving() const {
+  std::vector<int32_t> tids;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread->pending == PendingCall::kRecv && !thread->skip) tids.push_back(tid);
+  }
+  std::sort(tids.begin(), tids.end());
+  return tids;
+}
+
 bool ProcessTable::Die(int32_t pid) { return dead_.insert(pid).second; }
 
 void ProcessTable::Gone(int32_t tid) {

@@ -35,6 +35,7 @@ struct Thread {
   bool cut = false;               // kSend: the recorder cut its bytes
   bool dgram = false;             // kSocketPair
   uint64_t entry_line = 0;
+  uint64_t events_before = 0;   // kRecv: events when the call was entered
   uint64_t damaged_before = 0;  // damaged lines when the call was entered
 };
 
@@ -52,6 +53,8 @@ class ProcessTable {
   bool IsDead(int32_t pid) const { return dead_.contains(pid); }
   void Gone(int32_t tid);  // the thread's last line
   bool empty() const { return threads_.empty(); }
+  // The threads inside a receive, lowest number first.
+  std::vector<int32_t> Receiving() const;
 
  private:
   Thread& Make(int32_t tid);

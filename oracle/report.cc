@@ -45,7 +45,13 @@ std::string ProfileText(const TraceReport& report) {
   return text + ")";
 }
 
-std::string ViolationText(const Violation& found, bool color) {
+// The file a finding is in, where the trace has several (strace -ff).
+std::string_view FileOf(const TraceReport& report, uint32_t file) {
+  return report.files.size() > 1 && file < report.files.size() ? report.files[file]
+                                                               : std::string_view();
+}
+
+std::string ViolationText(const TraceReport& report, const Violation& found, bool color) {
   std::string text =
       absl::StrCat("  ", Colored(found.severity, color), " ", std::string(Id(found.rule)));
   if (!found.port.empty()) absl::StrAppend(&text, "  port ", found.port);
@@ -53,6 +59,8 @@ std::string ViolationText(const Violation& found, bool color) {
   if (found.pid != kNoPid) absl::StrAppend(&text, "  from pid ", found.pid);
   if (found.datagram != 0) absl::StrAppend(&text, "  datagram ", found.datagram);
   if (found.line != 0) absl::StrAppend(&text, "  line ", found.line);
+  const std::string file(FileOf(report, found.file));
+  if (found.line != 0 && !file.empty()) absl::StrAppend(&text, " of ", file);
   return absl::StrCat(text, "\n        ", found.detail, "\n");
 }
 
@@ -98,7 +106,7 @@ std::string TraceText(const TraceReport& report, const ReportOptions& options) {
   uint64_t printed = 0;
   for (const Violation& found : result.findings) {
     if (found.severity != Severity::kNote && printed++ >= options.max_violations) continue;
-    text += ViolationText(found, options.color);
+    text += ViolationText(report, found, options.color);
   }
   const uint64_t shown = std::min(printed, options.max_violations);
   const uint64_t all = result.errors + result.warnings;
@@ -127,7 +135,7 @@ Json CountsJson(const Counts& counts) {
               {"bytes", counts.bytes}};
 }
 
-Json ViolationJson(const Violation& found) {
+Json ViolationJson(const TraceReport& report, const Violation& found) {
   Json json{{"rule", Id(found.rule)}, {"level", Name(found.severity)}};
   if (!found.port.empty()) json["port"] = found.port;
   if (found.has_stream) json["stream"] = found.stream;
@@ -135,6 +143,8 @@ Json ViolationJson(const Violation& found) {
   if (found.datagram != 0) json["datagram"] = found.datagram;
   if (found.time_us != kNoTime) json["time"] = static_cast<double>(found.time_us) / 1e6;
   if (found.line != 0) json["line"] = found.line;
+  const std::string_view file = FileOf(report, found.file);
+  if (found.line != 0 && !file.empty()) json["file"] = file;
   json["detail"] = found.detail;
   return json;
 }
@@ -150,7 +160,7 @@ Json TraceJson(const TraceReport& report, const ReportOptions& options) {
   for (const Violation& found : report.result.findings) {
     const bool note = found.severity == Severity::kNote;
     Json& list = json[note ? "excused" : "violations"];
-    if (note || list.size() < options.max_violations) list.push_back(ViolationJson(found));
+    if (note || list.size() < options.max_violations) list.push_back(ViolationJson(report, found));
   }
   if (report.result.errors + report.result.warnings > json["violations"].size()) {
     json["violations_found"] = report.result.errors + report.result.warnings;

@@ -57,8 +57,10 @@ void StraceEvents::Damaged(std::string what, uint64_t inode) {
 
 void StraceEvents::MeetTime(const StraceLine& line) {
   if (line.time_us == kNoTime) return;
-  int64_t now = line.time_us + (line.clock_of_day ? days_us_ : 0);
-  if (line.clock_of_day && time_us_ != kNoTime && now < time_us_ - kDayUs / 2) {
+  const bool of_day = line.time_base == TimeBase::kMidnight;
+  int64_t now = line.time_us + (of_day ? days_us_ : 0);
+  if (line.time_base == TimeBase::kLastLine && time_us_ != kNoTime) now += time_us_;
+  if (of_day && time_us_ != kNoTime && now < time_us_ - kDayUs / 2) {
     days_us_ += kDayUs;
     now += kDayUs;
   }
@@ -93,8 +95,10 @@ void StraceEvents::OnLine(std::string_view text, const std::string& file, uint64
     return;
   }
   ++lines_understood_;
-  if (line.kind == LineKind::kNoise) return;
+  const bool counts_time = line.time_base == TimeBase::kLastLine;
+  if (line.kind == LineKind::kNoise && !counts_time) return;
   MeetTime(line);
+  if (line.kind == LineKind::kNoise) return;
   if (tid_ == kNoPid) tid_ = only_tid_ = 0;
   Dispatch(line);
 }
@@ -104,10 +108,10 @@ void StraceEvents::Dispatch(const StraceLine& line) {
     case LineKind::kCall:
     case LineKind::kUnfinished:
       OnCall(line);
-      return;
+      break;
     case LineKind::kResumed:
-      OnResumed(line);
-      return;
+      if (!line.abandoned) OnResumed(line);
+      break;
     case LineKind::kExited:
     case LineKind::kKilled:
       OnGone(line);
@@ -116,12 +120,24 @@ void StraceEvents::Dispatch(const StraceLine& line) {
     case LineKind::kBad:
       return;
   }
+  Thread* thread = line.abandoned ? processes_.FindKnown(tid_) : nullptr;
+  if (thread != nullptr) GiveUpPending(tid_, *thread);
+}
+
+// Did strace print the arguments of a call that matters as numbers (-X raw, -e raw)?
+bool StraceEvents::IsRaw(const StraceLine& line) {
+  const bool matters =
+      Is(line.name, "sendmsg") || Is(line.name, "recvmsg") || Is(line.name, "socketpair");
+  const bool raw = matters && line.args.starts_with("0x");
+  raw_calls_ += raw ? 1 : 0;
+  return raw;
 }
 
 void StraceEvents::OnCall(const StraceLine& line) {
   Thread* known = processes_.FindKnown(tid_);
   if (known != nullptr && known->pending != PendingCall::kNone) AbandonPending(tid_, *known);
   const std::string_view name = line.name;
+  if (IsRaw(line)) return;
   if (Is(name, "recvmsg")) {
     OnRecv(line);
   } else if (Is(name, "sendmsg")) {
@@ -155,25 +171,48 @@ void StraceEvents::OnCall(const StraceLine& line) {
   }
 }
 
-// The other half of a call never came: what it sent may or may not have left.
-void StraceEvents::AbandonPending(int32_t tid, Thread& thread) {
-  const PendingCall pending = thread.pending;
-  const uint64_t inode = thread.inode;
-  const uint64_t entry = thread.entry_line;
-  const bool skip = thread.skip;
-  const bool blamed = thread.damaged_before != log_.damaged_count;
-  thread.pending = PendingCall::kNone;
+// The call has no other half: what it sent may have left, what it received may be gone.
+void StraceEvents::GiveUpPending(int32_t tid, Thread& thread) {
+  const PendingCall pending = std::exchange(thread.pending, PendingCall::kNone);
   if (pending == PendingCall::kSend && thread.ticket != 0) {
     if (Event* event = queue_.Find(thread.ticket)) event->killed = true;
     queue_.Settle(std::exchange(thread.ticket, 0), false);
   }
   if (pending == PendingCall::kClone) processes_.CloneReturned(kNoPid, false, -1);
+  if (pending != PendingCall::kRecv || thread.skip || !sockets_.IsKnownPort(thread.inode)) return;
+  Event event = Base(EventKind::kRecv);
+  event.tid = tid;
+  event.pid = thread.pid;
+  event.killed = true;
+  event.pending = queue_.count() - thread.events_before;
+  event.port = sockets_.Name(thread.inode);
+  queue_.Push(event);
+}
+
+// A thread enters a call while the other half of its last one is missing: the line was lost.
+void StraceEvents::AbandonPending(int32_t tid, Thread& thread) {
+  const PendingCall pending = thread.pending;
+  const bool blamed = thread.damaged_before != log_.damaged_count;
+  GiveUpPending(tid, thread);
   const bool port_call = pending == PendingCall::kSend || pending == PendingCall::kRecv;
-  if (!port_call || skip || blamed) return;
+  if (!port_call || thread.skip || blamed) return;
   Damaged(absl::StrCat("thread ", tid, " makes another call, but its ",
-                       pending == PendingCall::kSend ? "sendmsg" : "recvmsg", " of line ", entry,
-                       " was never resumed"),
-          inode);
+                       pending == PendingCall::kSend ? "sendmsg" : "recvmsg", " of line ",
+                       thread.entry_line, " was never resumed"),
+          thread.inode);
+}
+
+void StraceEvents::Finish() {
+  for (const int32_t tid : processes_.Receiving()) GiveUpPending(tid, *processes_.FindKnown(tid));
+  queue_.Flush();
+}
+
+// Reads the message header; an address stands there where strace was told not to decode it.
+bool StraceEvents::ReadMessage(Cursor& cursor) {
+  const bool read = ParseMessage(cursor, message_);
+  messages_read_ += read ? 1 : 0;
+  unread_messages_ += !read && cursor.StandsAt("0x") ? 1 : 0;
+  return read;
 }
 
 // The receiving inode of what a descriptor sends to; 0 if that can be no port.
@@ -192,7 +231,7 @@ void StraceEvents::OnSend(const StraceLine& line) {
   const bool unfinished = line.kind == LineKind::kUnfinished;
   const uint64_t inode = PortOfSend(fd);
   message_.Clear();
-  if (inode != 0 && (!cursor.Eat(", ") || !ParseMessage(cursor, message_))) {
+  if (inode != 0 && (!cursor.Eat(", ") || !ReadMessage(cursor))) {
     return Damaged("sendmsg: expected a message header {msg_name=..., msg_iov=[...], ...}", inode);
   }
   Event event = Base(EventKind::kSend);
@@ -284,10 +323,12 @@ void StraceEvents::OnRecv(const StraceLine& line) {
   if (line.kind == LineKind::kUnfinished) {
     thread.pending = PendingCall::kRecv;
     thread.entry_line = line_;
+    thread.events_before = queue_.count();
     thread.damaged_before = log_.damaged_count;
     return;
   }
   if (thread.skip) return;
+  thread.events_before = queue_.count();
   if (!cursor.Eat(", ")) return Damaged("recvmsg: expected a message header", fd.inode);
   FinishRecv(thread, cursor);
 }
@@ -298,7 +339,7 @@ void StraceEvents::FinishRecv(const Thread& thread, Cursor& cursor) {
   message_.Clear();
   ResultText result;
   const bool message_read = cursor.at < cursor.end && *cursor.at == '{'
-                                ? ParseMessage(cursor, message_)
+                                ? ReadMessage(cursor)
                                 : SkipValue(cursor);  // an address: nothing was read
   if (!message_read || !cursor.Eat(", ") || !SkipValue(cursor) || !ParseResult(cursor, result)) {
     return Damaged("recvmsg: expected a message header {...}, flags and a result", thread.inode);
@@ -327,6 +368,7 @@ void StraceEvents::EmitRecv(const Thread& thread, int64_t returned) {
   event.ctrl_truncated = message_.ctrl_truncated;
   if (!sockets_.IsPort(thread.inode, event.data, event.size)) return;
   if (event.size == 0 && !sockets_.TakeNothing(thread.inode)) event.kind = EventKind::kEof;
+  event.pending = queue_.count() - thread.events_before;
   event.port = sockets_.Name(thread.inode);
   queue_.Push(event);
 }
@@ -437,11 +479,7 @@ void StraceEvents::Die(int32_t tid) {
 
 void StraceEvents::OnGone(const StraceLine& line) {
   Thread& thread = processes_.Find(tid_);
-  if (thread.pending == PendingCall::kSend && thread.ticket != 0) {
-    if (Event* event = queue_.Find(thread.ticket)) event->killed = true;
-    queue_.Settle(std::exchange(thread.ticket, 0), false);
-  }
-  thread.pending = PendingCall::kNone;
+  GiveUpPending(tid_, thread);
   if (line.kind == LineKind::kKilled || thread.pid == tid_ || thread.pid == kNoPid) Die(tid_);
   processes_.Gone(tid_);
   if (processes_.empty() && queue_.empty()) sockets_.Clear();  // nobody is left to use them

@@ -39,10 +39,13 @@ class StraceEvents {
     line_ = 1;
     Damaged(std::move(what), 0);
   }
-  void Finish() { queue_.Flush(); }
+  void Finish();
   uint64_t calls_seen() const { return calls_seen_; }
   uint64_t sockets_named() const { return sockets_named_; }
   uint64_t lines_understood() const { return lines_understood_; }
+  uint64_t raw_calls() const { return raw_calls_; }              // arguments printed as numbers
+  uint64_t unread_messages() const { return unread_messages_; }  // printed as an address
+  uint64_t messages_read() const { return messages_read_; }
 
  private:
   void Dispatch(const StraceLine& line);
@@ -68,6 +71,9 @@ class StraceEvents {
     return pid == kNoPid ? tid_ : pid;
   }
   void AbandonPending(int32_t tid, Thread& thread);
+  void GiveUpPending(int32_t tid, Thread& thread);
+  bool IsRaw(const StraceLine& line);
+  bool ReadMessage(Cursor& cursor);
   void Damaged(std::string what, uint64_t inode);
   void MeetTime(const StraceLine& line);
   Event Base(EventKind kind) const;
@@ -90,6 +96,9 @@ class StraceEvents {
   uint64_t calls_seen_ = 0;
   uint64_t sockets_named_ = 0;
   uint64_t lines_understood_ = 0;
+  uint64_t raw_calls_ = 0;
+  uint64_t unread_messages_ = 0;
+  uint64_t messages_read_ = 0;
 };
 
 }  // namespace portproof

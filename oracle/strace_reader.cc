@@ -33,6 +33,14 @@ absl::Status Verdict(const std::vector<StraceFile>& files, const StraceEvents& e
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": line 1: expected a trace (strace text, JSON Lines), found neither"));
   }
+  if (events.raw_calls() > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, ": arguments are printed as numbers: record without strace -X and without -e raw"));
+  }
+  if (events.messages_read() == 0 && events.unread_messages() > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, ": messages are printed as addresses: record without strace -e verbose"));
+  }
   if (events.calls_seen() > 0 && events.sockets_named() == 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         name,

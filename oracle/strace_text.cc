@@ -48,6 +48,8 @@ constexpr uint64_t kSecondsMax = 1000000000000;  // keeps microseconds within 63
 // "1795402788.240449 " or "06:15:59.123456 "; the cursor stands on its first digit.
 bool ParseTime(Cursor& cursor, StraceLine& line) {
   uint64_t first = 0;
+  line.time_base = TimeBase::kEpoch;
+  line.whole_seconds = true;
   if (!ParseUnsigned(cursor, first) || first > kSecondsMax) return false;
   int64_t us = static_cast<int64_t>(first) * kSecondUs;
   if (cursor.Eat(':')) {
@@ -57,42 +59,107 @@ bool ParseTime(Cursor& cursor, StraceLine& line) {
       return false;
     if (first > 23 || minutes > 59 || seconds > 60) return false;
     us = static_cast<int64_t>((first * 60 + minutes) * 60 + seconds) * kSecondUs;
-    line.clock_of_day = true;
+    line.time_base = TimeBase::kMidnight;
   } else if (cursor.at == cursor.end || *cursor.at != '.') {
     return cursor.Eat(' ') &&
            (line.time_us = us, true);  // -t -t -t without fraction, or a bare number
   }
-  if (cursor.Eat('.')) us += ParseFraction(cursor);
+  if (cursor.Eat('.')) {
+    us += ParseFraction(cursor);
+    line.whole_seconds = false;
+  }
   line.time_us = us;
   return cursor.Eat(' ');
 }
 
-// The pid column, "[pid N]", and the time; all may be missing.
-bool ParsePrefix(Cursor& cursor, StraceLine& line) {
+// "<command>" behind a pid: strace -Y.
+bool SkipCommand(Cursor& cursor) {
+  if (!cursor.Eat('<')) return true;
+  while (cursor.at < cursor.end && *cursor.at != '>') ++cursor.at;
+  return cursor.Eat('>');
+}
+
+// The pid column or "[pid N]"; both may be missing.
+bool ParsePid(Cursor& cursor, StraceLine& line) {
   uint64_t number = 0;
   if (cursor.Eat("[pid ")) {
     SkipSpaces(cursor);
-    if (!ParseUnsigned(cursor, number) || number > INT32_MAX || !cursor.Eat("] ")) return false;
+    if (!ParseUnsigned(cursor, number) || number > INT32_MAX) return false;
+    if (!SkipCommand(cursor) || !cursor.Eat("] ")) return false;
     line.tid = static_cast<int32_t>(number);
-  } else if (cursor.at < cursor.end && IsDigit(*cursor.at)) {
-    Cursor ahead = cursor;
-    if (!ParseUnsigned(ahead, number)) return false;
-    if (ahead.at < ahead.end && *ahead.at == ' ') {
-      if (number > INT32_MAX) return false;
-      const char* column = cursor.at;
-      line.tid = static_cast<int32_t>(number);
-      cursor = ahead;
-      SkipSpaces(cursor);
-      line.column = static_cast<size_t>(cursor.at - column);
-    }
+    return true;
   }
+  if (cursor.Done() || !IsDigit(*cursor.at)) return true;
+  Cursor ahead = cursor;
+  if (!ParseUnsigned(ahead, number)) return false;
+  const bool named = ahead.at < ahead.end && *ahead.at == '<';
+  if (!SkipCommand(ahead)) return false;
+  if (ahead.Done() || *ahead.at != ' ') return !named;
+  if (number > INT32_MAX) return false;
+  line.tid = static_cast<int32_t>(number);
+  line.column = static_cast<size_t>(ahead.at - cursor.at);
+  cursor = ahead;
+  return true;
+}
+
+// strace -r pads the seconds since the last line to six characters. Other times have no padding.
+bool IsRelative(size_t padding, const Cursor& cursor) {
+  constexpr size_t kSecondsWidth = 6;
+  const char* point = cursor.at;
+  while (point < cursor.end && IsDigit(*point)) ++point;
+  return padding > 0 && point < cursor.end && *point == '.' &&
+         padding + static_cast<size_t>(point - cursor.at) == kSecondsWidth;
+}
+
+// "[  47] ", the number of a call (-n), or "[00007f0f1b2c3d4e] ", an address (-i).
+bool SkipBracket(Cursor& cursor) {
+  constexpr std::string_view kInside = "0123456789abcdef ?";
+  Cursor ahead = cursor;
+  if (!ahead.Eat('[')) return false;
+  while (ahead.at < ahead.end && kInside.find(*ahead.at) != std::string_view::npos) ++ahead.at;
+  if (!ahead.Eat("] ")) return false;
+  cursor = ahead;
+  return true;
+}
+
+// What stands before the call: pid, times, number, address; all may be missing.
+bool ParsePrefix(Cursor& cursor, StraceLine& line) {
+  constexpr size_t kPidWidth = 5;  // to which strace pads a pid, before the space behind it
+  if (!ParsePid(cursor, line)) return false;
+  const size_t pid_width = line.column;
+  const size_t behind_pid = pid_width == 0 ? 0 : std::max(kPidWidth, pid_width) + 1 - pid_width;
+  const char* spaces = cursor.at;
   SkipSpaces(cursor);
-  if (cursor.at < cursor.end && IsDigit(*cursor.at) && !ParseTime(cursor, line)) return false;
+  const auto space_count = static_cast<size_t>(cursor.at - spaces);
+  if (pid_width > 0) line.column += space_count;
+  if (cursor.at < cursor.end && IsDigit(*cursor.at)) {
+    const bool relative = space_count > behind_pid && IsRelative(space_count - behind_pid, cursor);
+    if (!ParseTime(cursor, line)) return false;
+    if (relative) line.time_base = TimeBase::kLastLine;
+  }
+  if (cursor.Eat("(+")) {  // both -r and a time of its own
+    while (cursor.at < cursor.end && *cursor.at != ')') ++cursor.at;
+    if (!cursor.Eat(") ")) return false;
+  }
+  while (SkipBracket(cursor)) {
+  }
   SkipSpaces(cursor);
   return true;
 }
 
 constexpr std::string_view kUnfinished = " <unfinished ...>";
+constexpr std::string_view kNeverReturned = " <unfinished ...>) = ?";
+constexpr std::string_view kDetached = " <detached ...>";
+
+// Removes the mark of a call that the recorder saw no end of; false: there is none.
+bool CutAbandoned(std::string_view& args) {
+  for (const std::string_view mark : {kNeverReturned, kDetached}) {
+    if (!args.ends_with(mark)) continue;
+    args.remove_suffix(mark.size());
+    return true;
+  }
+  return false;
+}
 
 // "+++ exited with 0 +++" and the like.
 LineKind KindOfPlus(std::string_view text) {
@@ -115,6 +182,7 @@ bool SplitName(Cursor& cursor, const char (&behind)[kSize], StraceLine& line) {
 void SplitResumed(Cursor& cursor, StraceLine& line) {
   if (!SplitName(cursor, " resumed>", line)) return;
   line.args = cursor.Rest();
+  line.abandoned = CutAbandoned(line.args);
   line.kind = LineKind::kResumed;
 }
 
@@ -125,6 +193,9 @@ void SplitCall(Cursor& cursor, StraceLine& line) {
   if (line.args.ends_with('>') && line.args.ends_with(kUnfinished)) {
     line.kind = LineKind::kUnfinished;
     line.args.remove_suffix(kUnfinished.size());
+  } else if (CutAbandoned(line.args)) {
+    line.abandoned = true;
+    line.kind = LineKind::kUnfinished;
   }
 }
 
@@ -225,7 +296,8 @@ bool ParseSigned(Cursor& cursor, int64_t& value) {
 StraceLine SplitLine(std::string_view text) {
   StraceLine line;
   Cursor cursor(text);
-  if (cursor.StandsAt("strace: ") || cursor.StandsAt("[ Process PID=")) {
+  // A frame of -k begins with " > ".
+  if (cursor.StandsAt("strace: ") || cursor.StandsAt("[ Process PID=") || cursor.StandsAt(" > ")) {
     line.kind = LineKind::kNoise;
     return line;
   }
@@ -239,7 +311,14 @@ StraceLine SplitLine(std::string_view text) {
         line.kind = LineKind::kNoise;
       return line;
     case '<':
-      if (cursor.Eat("<... ")) SplitResumed(cursor, line);
+      if (cursor.StandsAt("<... ?\?\? resumed>")) {
+        line.kind = LineKind::kNoise;
+      } else if (cursor.Eat("<... ")) {
+        SplitResumed(cursor, line);
+      }
+      return line;
+    case '?':  // strace lost the call of a thread that was killed
+      if (cursor.StandsAt("?\?\?(")) line.kind = LineKind::kNoise;
       return line;
     case 's':
       if (cursor.Rest().starts_with("strace: ")) {
@@ -354,6 +433,10 @@ bool ParseResult(Cursor& cursor, ResultText& result) {
   if (!cursor.Done() && *cursor.at != ' ' && *cursor.at != '<') return false;
   if (result.value == -1) {
     if (!cursor.Eat(' ')) return false;
+    if (cursor.Eat("(errno ")) {  // a number without a name: the thread died inside the call
+      result.unknown = true;
+      return true;
+    }
     const char* name = cursor.at;
     while (cursor.at < cursor.end &&
            ((*cursor.at >= 'A' && *cursor.at <= 'Z') || IsDigit(*cursor.at)))

@@ -1,12 +1,13 @@
 // The grammar of one line of strace output: what stands where, not what it means.
-//   shapes    [PID] [TIME] NAME(ARGS) = RESULT, its `<unfinished ...>` and
-//             `<... NAME resumed>` halves, `+++` and `---` lines
+//   shapes    [PID] [TIME] [NUMBER] [ADDRESS] NAME(ARGS) = RESULT, its `<unfinished ...>`
+//             and `<... NAME resumed>` halves, `+++` and `---` lines
 //   returns   SplitLine: the parts, as views into the line; kind kBad if it is none.
 //             The Parse functions move the cursor behind what they read and
 //             return false, cursor anywhere, where the text is something else
 //   holds     views into the line
 //   rules     none: this is the recorder's language
-//   source    strace 4.x to 6.x, options -f -ff -t -tt -ttt -y -yy -x -xx -s -T -o
+//   source    strace 4.x to 6.x, options -f -ff -i -k -n -o -r -s -t -tt -ttt -T -x -xx
+//             -y -yy -Y
 #ifndef PORTPROOF_ORACLE_STRACE_TEXT_H_
 #define PORTPROOF_ORACLE_STRACE_TEXT_H_
 
@@ -30,12 +31,22 @@ enum class LineKind : uint8_t {
   kBad,
 };
 
+// What a line's time counts from.
+enum class TimeBase : uint8_t {
+  kNone,      // no time is printed
+  kEpoch,     // -ttt
+  kMidnight,  // -t, -tt
+  kLastLine,  // -r
+};
+
 struct StraceLine {
   LineKind kind = LineKind::kBad;
   int32_t tid = kNoPid;
   int64_t time_us = kNoTime;
-  bool clock_of_day = false;  // time_us counts from midnight
-  size_t column = 0;          // width of the pid column, spaces included; 0 there is none
+  TimeBase time_base = TimeBase::kNone;
+  bool whole_seconds = false;  // the time has no decimals
+  bool abandoned = false;      // the thread died inside the call, or strace let go of it
+  size_t column = 0;           // width of the pid column, spaces included; 0 there is none
   std::string_view name;
   std::string_view args;  // behind the '(' or the "resumed>"
 };

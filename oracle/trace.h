@@ -36,8 +36,10 @@ enum class EventKind : uint8_t {
 
 struct Event {
   EventKind kind = EventKind::kSend;
-  bool dgram = false;           // kOpen: SOCK_DGRAM
-  bool killed = false;          // kSend: the thread died inside, or the trace ended there
+  bool dgram = false;  // kOpen: SOCK_DGRAM
+  // The thread died inside the call, or the trace ended there: a kSend may have left; a kRecv
+  // has no bytes, and may have taken a datagram.
+  bool killed = false;
   bool truncated = false;       // kRecv: MSG_TRUNC
   bool ctrl_truncated = false;  // kRecv: MSG_CTRUNC
   std::string_view port = {};   // empty: no port, or (kDamage) not known which
@@ -55,7 +57,9 @@ struct Event {
   uint32_t max_size = 0;               // kOpen; 0 unknown
   uint32_t max_share = 0;              // kOpen; 0 unknown
   std::string_view errno_name = {};    // kFail: "EAGAIN"
+  uint64_t pending = 0;                // kRecv: events between the call's entry and this one
   uint64_t line = 0;                   // of the input, from 1; 0 none
+  uint32_t file = 0;                   // of the input's files, from 0
 };
 
 // Every byte of the datagram is known.
