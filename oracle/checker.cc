@@ -265,6 +265,7 @@ void Checker::State::OnRecv(const Event& event) {
   Process* receiver = ProcessOf(event);
   CountProcess(receiver, port);
   FirstReceive(port, receiver);
+  if (receiver != nullptr) receiver->last_receive = sequence_;
   ++tally_.counts.received;
   JudgeReceive(port, receiver, event);
 }
@@ -369,6 +370,7 @@ CheckResult Checker::State::Finish() {
   for (const auto& [pid, process] : processes_) pids.push_back(pid);
   std::sort(pids.begin(), pids.end());
   for (const int32_t pid : pids) EndProcess(pid);
+  EndSenders(nobody_);
   EndLedgers(true);
   tally_.counts.unfinished_streams = tally_.counts.fragmented_streams - tally_.finished_streams;
   CheckResult result;

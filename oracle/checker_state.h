@@ -38,6 +38,7 @@ struct Place {
   int64_t time_us = kNoTime;
   uint64_t line = 0;
   uint32_t file = 0;
+  int32_t header_pid = kNoPid;  // HDR-7
 
   Where AsWhere() const { return {port, has_stream, stream, pid, slot, time_us, line, file}; }
 };
@@ -59,10 +60,12 @@ struct Assembly {
   bool counted = false;    // its first fragment was seen
   bool mmap = false;       // some datagram of it was in shared mode
   bool received = false;   // its last fragment
+  bool passed_by = false;  // without times: its sender finished a later message
   bool dying = false;      // a thread died sending more of it: that may yet be received
   bool dead = false;       // and its process with it
   uint32_t owed = 0;       // ends of refused duplicates still to come
   Place first;
+  uint64_t first_sequence = 0;
   int64_t last_time_us = kNoTime;
   uint64_t last_sequence = 0;
   uint64_t last_slot = 0;
@@ -122,6 +125,14 @@ struct Port {
   std::vector<int32_t> headerless;  // senders of what HDR-1 was said of; each explains one finding
 };
 
+// HDR-6, HDR-7: the numbers that the headers of one sender show.
+struct Identity {
+  bool shows_own_pid = false;
+  bool shows_several = false;
+  int32_t other_pid = kNoPid;
+  std::vector<Place> differing;  // datagrams with another pid; while other_pid may be constant
+};
+
 struct Process {
   int32_t pid = kNoPid;
   uint32_t serial = 0;  // from 1; pids come back
@@ -129,14 +140,12 @@ struct Process {
   bool acted = false;    // some event is its own, not only about it
   bool partial = false;  // uses a port whose beginning is not in the trace
   uint64_t last_sequence = 0;
+  uint64_t last_receive = 0;         // sequence
   uint32_t segment_chunk_bytes = 0;  // of its announcements; 0 none seen
-  // HDR-6, HDR-7
-  bool shows_own_pid = false;
-  bool shows_several = false;
-  int32_t other_pid = kNoPid;
-  bool send_known = false;
-  std::vector<Place> differing;  // datagrams with other_pid, while it may be constant
-  uint64_t differing_count = 0;
+  Identity identity;                 // where its sends are recorded
+  // Where only the receipt is: what this process received, by the pid of the credentials.
+  absl::flat_hash_map<int32_t, Identity> senders;
+  bool sees_other_pids = false;  // it is in a pid namespace: credentials name no process here
 };
 
 // What is kept of a process that died: what it sent may be received later.
@@ -160,7 +169,8 @@ struct SegmentLedger {
 struct Datagram {
   const Event* event = nullptr;
   Port* port = nullptr;
-  Process* process = nullptr;  // the sender, if known
+  Process* process = nullptr;   // the sender, if known
+  Process* receiver = nullptr;  // of a receive
   Header header;
   std::optional<Type> type;
   uint64_t slot = 0;
@@ -190,6 +200,7 @@ struct Datagram {
 
 using checking::Assembly;
 using checking::Datagram;
+using checking::Identity;
 using checking::Past;
 using checking::Place;
 using checking::Port;
@@ -262,7 +273,7 @@ class Checker::State {
   void JudgeMatch(Port& port, Process* receiver, const Event& event, const Match& match);
   void ReportLost(const Port& port, const std::vector<Sent>& lost);
   void JudgeUnsent(Port& port, const Event& event);
-  void JudgeCredentials(Port& port, const Event& event, const Sent& sent);
+  void JudgeCredentials(Port& port, Process* receiver, const Event& event, const Sent& sent);
   void JudgeKilled(Port& port, const Event& event, const Sent& sent);
   void JudgeTruncation(Port& port, const Process* receiver, const Event& event, const Sent* sent);
   void JudgeUnmatched(Port& port, const Event& event, bool sequence);
@@ -270,7 +281,11 @@ class Checker::State {
 
   // identity.cc
   void JudgeIdentity(Datagram& datagram);
+  void JudgeSender(Datagram& datagram);
+  void JudgeSignature(Datagram& datagram);
   bool EndIdentity(Process& process, bool named);  // true: HDR-7 was said of it
+  void EndSenders(Process& receiver);
+  Process* ReceiverOf(const Port& port);
 
   // streams.cc
   void JudgeStream(Datagram& datagram);
@@ -282,6 +297,7 @@ class Checker::State {
   void Advance(const Datagram& datagram, Assembly& assembly);
   void JudgeOverlap(const Datagram& datagram, Assembly& assembly);
   void JudgeTurn(const Datagram& datagram, Assembly& assembly);
+  void PassBy(const Datagram& datagram, uint64_t begun);
   Turns& TurnsOf(Port& port, int32_t process);
   void Unlink(Port& port, Assembly& assembly);
   void Close(Port& port, Assembly& assembly);
@@ -318,6 +334,7 @@ class Checker::State {
   std::vector<Reference> references_;
   std::vector<uint32_t> scratch_;
   Match match_;
+  Process nobody_;                    // receives whatever names no process
   absl::flat_hash_set<Port*> begun_;  // ports with streams in their table
 };
 

@@ -7,7 +7,8 @@
 namespace portproof {
 namespace {
 
-constexpr uint32_t kPlainIovecsMax = 8;  // IOV-3: seven runs and the header
+constexpr uint32_t kPlainIovecsMax = 8;   // IOV-3: seven runs and the header
+constexpr uint32_t kSmallIovecsMax = 13;  // a header and 12 bytes, each by itself
 constexpr size_t kHeaderlessKept = 64;
 constexpr uint64_t kReferencesMax = 79;  // IOV-3: runs of a datagram in shared mode
 
@@ -119,12 +120,14 @@ void Checker::State::JudgeSize(Datagram& datagram) {
     datagram.faulty |=
         findings_.Report(Rule::kIov3, datagram.where(),
                          absl::StrCat("payload of ", payload, " bytes, expected at most ", limit));
-  } else if (event.iov > kPlainIovecsMax && payload > kReferenceBytes) {
-    // SHM-4: up to 12 bytes may be of a shared message, which keeps its run limit.
-    datagram.faulty |=
-        findings_.Report(Rule::kIov3, datagram.where(),
-                         absl::StrCat(event.iov, " iovecs, expected at most ", kPlainIovecsMax));
+    return;
   }
+  // SHM-4: up to 12 bytes may be of a shared message, which keeps its run limit; each run has
+  // a byte at least.
+  const uint32_t most = payload > kReferenceBytes ? kPlainIovecsMax : kSmallIovecsMax;
+  if (event.iov <= most) return;
+  datagram.faulty |= findings_.Report(Rule::kIov3, datagram.where(),
+                                      absl::StrCat(event.iov, " iovecs, expected at most ", most));
 }
 
 void Checker::State::JudgeReferences(Datagram& datagram) {

@@ -79,7 +79,7 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
     --tally_.counts.undelivered;
   }
   if (sent.fragment) Received(port, sent, event);
-  if (sent.pid == kNoPid) JudgeCredentials(port, event, sent);
+  if (match.kind != Match::Kind::kAltered) JudgeCredentials(port, receiver, event, sent);
   JudgeTruncation(port, receiver, event, &sent);
   if (!port.opened || match.kind == Match::Kind::kLate) return;
   const Place place{std::string(event.port), true,       sent.stream, sent.process, sent.slot,
@@ -101,16 +101,24 @@ void Checker::State::JudgeMatch(Port& port, Process* receiver, const Event& even
   }
 }
 
-// Who sent it is not recorded, but the kernel told the receiver.
-void Checker::State::JudgeCredentials(Port& port, const Event& event, const Sent& sent) {
+// Where the recorder names the sending process, it shows how the receiver sees pids; else the
+// kernel told the receiver who sent it.
+void Checker::State::JudgeCredentials(Port& port, Process* receiver, const Event& event,
+                                      const Sent& sent) {
   const auto header = DecodeHeader(event.data, options_.byte_order);
   if (event.cred_pid <= 0 || !header) return;
+  if (sent.pid != kNoPid) {
+    const bool other = header->header.pid == sent.pid && event.cred_pid != sent.pid;
+    if (receiver != nullptr) receiver->sees_other_pids |= other;
+    return;
+  }
   Datagram datagram;
   datagram.event = &event;
   datagram.port = &port;
   datagram.header = header->header;
   datagram.type = TypeOf(*options_.profile, header->header.type);
   datagram.process = &ProcessNamed(event.cred_pid);
+  datagram.receiver = receiver;
   datagram.from_receive = true;
   datagram.slot = sent.slot;
   JudgeIdentity(datagram);
@@ -189,6 +197,7 @@ void Checker::State::JudgeUnmatched(Port& port, const Event& event, bool sequenc
   const auto header = DecodeHeader(event.data, options_.byte_order);
   const int32_t sender = event.cred_pid > 0 ? event.cred_pid : header ? header->header.pid : kNoPid;
   if (sender > 0) datagram.process = &ProcessNamed(sender);
+  datagram.receiver = ReceiverOf(port);
   datagram.tally = sequence ? &port.receive_only : &shape_only;
   datagram.shape_only = !sequence;
   if (sequence) {

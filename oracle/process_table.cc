@@ -25,7 +25,10 @@ Thread& ProcessTable::Find(int32_t tid, int32_t header_pid) {
     if (known->supposed && header_pid != kNoPid && header_pid != known->pid) known->pid = kNoPid;
     return *known;
   }
-  const int32_t pid = Parentage(tid, header_pid);
+  int32_t pid = Parentage(tid, header_pid);
+  // Inside a pid namespace clone returns another number, so whose child it is stays unknown. A
+  // thread that signs with its own number is the first of its process.
+  if (pid == kNoPid && header_pid == tid) pid = tid;
   Thread& thread = Make(tid);
   thread.pid = pid;
   thread.supposed = pid != kNoPid;

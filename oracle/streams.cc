@@ -34,7 +34,9 @@ uint64_t Checker::State::KeyOf(const Datagram& datagram) const {
   if (profile.key_has_sender) {
     sender = datagram.header.pid;
     const bool by_kernel = profile.credentials || datagram.pid_faulty;
-    if (by_kernel && datagram.process != nullptr) sender = datagram.process->pid;
+    // Of a thread whose process is not known only the header says whose it is.
+    const bool known = datagram.from_receive || datagram.event->pid != kNoPid;
+    if (by_kernel && known && datagram.process != nullptr) sender = datagram.process->pid;
   }
   return uint64_t{static_cast<uint32_t>(sender)} << 32 | datagram.header.stream;
 }
@@ -59,6 +61,7 @@ void Checker::State::JudgeStream(Datagram& datagram) {
     return Continue(datagram, *found->second);
   }
   ++datagram.tally->counts.messages;
+  PassBy(datagram, datagram.sequence);
   if (!port.opened && port.ended.size() < kEndedMax) port.ended.insert(datagram.key);
   if (found == port.streams.end() || found->second->absorbing) return;
   Assembly& open = *found->second;
@@ -108,6 +111,7 @@ void Checker::State::Begin(Datagram& datagram) {
   assembly.dead = datagram.from_receive && dead_.contains(assembly.process);
   assembly.explained = explained || assembly.dead;
   assembly.first = datagram.place();
+  assembly.first_sequence = datagram.sequence;
   Advance(datagram, assembly);
 }
 
@@ -172,6 +176,7 @@ void Checker::State::Continue(Datagram& datagram, Assembly& assembly) {
   if (!ends) return Advance(datagram, assembly);
   if (assembly.owed == 0) JudgeOverlap(datagram, assembly);
   JudgeTurn(datagram, assembly);
+  PassBy(datagram, assembly.first_sequence);
   ++datagram.tally->counts.messages;
   if (assembly.counted) ++datagram.tally->finished_streams;
   if (!port.opened && port.ended.size() < kEndedMax) port.ended.insert(assembly.key);
@@ -286,6 +291,22 @@ void Checker::State::JudgeTurn(const Datagram& datagram, Assembly& assembly) {
   }
 }
 
+// FRG-5 without times: `datagram` ends a message that was begun as event `begun`. What its
+// sender left unfinished before that was passed by, unless its turn may not have come: it had
+// used up its share, and nothing shows that the sender did anything but go through its queue.
+void Checker::State::PassBy(const Datagram& datagram, uint64_t begun) {
+  Port& port = *datagram.port;
+  if (datagram.event->time_us != kNoTime || datagram.process == nullptr) return;
+  for (auto& [key, other] : port.streams) {
+    if (other->process != datagram.Sender() || other->last_sequence >= begun) continue;
+    const uint64_t bytes = other->payload_bytes + kHeaderBytes * other->fragments;
+    const bool may_wait = other->rotated_sequence != 0 || !other->counted ||
+                          (datagram.from_receive && bytes >= port.max_share);
+    const bool went_on = datagram.process->last_receive > other->last_sequence;
+    other->passed_by |= !may_wait || went_on;
+  }
+}
+
 void Checker::State::Unlink(Port& port, Assembly& assembly) {
   for (Turns& turns : port.turns) {
     if (turns.process != assembly.process) continue;
@@ -324,10 +345,8 @@ void Checker::State::Unfinished(Port& port, Assembly& assembly) {
     stalled = end - assembly.last_time_us >= kStalledUs;
     lived = absl::StrCat("its sender lived ", Seconds(end - assembly.last_time_us, 1), " more");
   } else if (assembly.last_time_us == kNoTime) {
-    const auto process = processes_.find(assembly.process);
-    stalled =
-        process != processes_.end() && process->second->last_sequence > assembly.last_sequence;
-    lived = "its sender went on";
+    stalled = assembly.passed_by;
+    lived = "its sender finished a later message";
   }
   if (!follows && !stuck && stalled) {
     if (FollowsFromLoss(port, assembly.process)) return;
