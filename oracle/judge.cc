@@ -109,6 +109,12 @@ std::string_view Name(ProfileSource source) {
 
 namespace {
 
+std::vector<std::string> Names(const std::vector<const Profile*>& profiles) {
+  std::vector<std::string> names;
+  for (const Profile* profile : profiles) names.emplace_back(profile->newest);
+  return names;
+}
+
 absl::StatusOr<ProfileName> Resolve(const std::string& name) {
   const std::optional<ProfileName> resolved = ResolveProfile(name);
   if (resolved) return *resolved;
@@ -162,6 +168,7 @@ class GuessingSink : public EventSink {
     report_.profile = std::string(guess.profile->newest);
     report_.guess_why = guess.why;
     report_.guess_weak = guess.weak;
+    report_.guess_also = Names(guess.also);
     better_ = guess.profile == profile_ ? nullptr : guess.profile;
   }
 
@@ -274,6 +281,7 @@ absl::StatusOr<TraceReport> SettleProfile(const TraceInput& input, const JudgeOp
     report.profile = std::string(guess.profile->newest);
     report.guess_why = guess.why;
     report.guess_weak = guess.weak;
+    report.guess_also = Names(guess.also);
   }
   info.profile = report.profile;
   report.log = read->log;

@@ -64,6 +64,7 @@ struct TraceReport {
   std::string profile;
   ProfileSource source = ProfileSource::kGuessed;
   std::string guess_why;
+  std::vector<std::string> guess_also;  // newest releases of other rows that fit as well
   bool guess_weak = false;
   std::vector<std::string> notes;
   CheckResult result;

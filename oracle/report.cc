@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace portproof {
 namespace {
@@ -41,6 +42,10 @@ std::string ProfileText(const TraceReport& report) {
       absl::StrCat("profile ", report.profile, " (", std::string(Name(report.source)));
   if (report.source == ProfileSource::kGuessed) {
     absl::StrAppend(&text, report.guess_weak ? ", weak: " : ": ", report.guess_why);
+    if (!report.guess_also.empty()) {
+      absl::StrAppend(&text, "; ", absl::StrJoin(report.guess_also, ", "),
+                      report.guess_also.size() == 1 ? " fits too" : " fit too");
+    }
   }
   return text + ")";
 }
@@ -157,6 +162,7 @@ Json TraceJson(const TraceReport& report, const ReportOptions& options) {
             {"counts", CountsJson(report.result.counts)},
             {"violations", Json::array()}};
   if (report.guess_weak) json["profile_weak"] = true;
+  if (!report.guess_also.empty()) json["profile_also"] = report.guess_also;
   for (const Violation& found : report.result.findings) {
     const bool note = found.severity == Severity::kNote;
     Json& list = json[note ? "excused" : "violations"];
