@@ -40,7 +40,7 @@ void Checker::State::JudgeDatagram(Datagram& datagram) {
     where.has_stream = false;
     where.pid = datagram.process == nullptr ? kNoPid : datagram.process->pid;
     datagram.faulty |=
-        findings_.Report(Rule::kHdr1, where,
+        findings_.Report(event.size == 0 ? Rule::kHdr8 : Rule::kHdr1, where,
                          absl::StrCat("datagram of ", event.size, " bytes, expected at least 16"));
     std::vector<int32_t>& headerless = datagram.port->headerless;
     if (!datagram.shape_only && headerless.size() < kHeaderlessKept)

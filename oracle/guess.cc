@@ -159,6 +159,7 @@ uint64_t ProfileEvidence::PenaltyOfBytes(const Profile& profile) const {
   if (profile.fds_max < 2) penalty += kTelling * two_fds_;
   if (profile.credentials) {
     penalty += kHint * (receives_ - credentials_);
+    if (receives_ > 0 && credentials_ == 0) penalty += kTelling;
   } else {
     penalty += kTelling * credentials_;
   }

@@ -30,7 +30,7 @@ TEST(Guess, NamesTheNewestReleaseThatNumbersTypesSo) {
     const TraceReport report = JudgeText(Start(profile));
     const Profile* guessed = ResolveProfile(report.profile)->profile;
     EXPECT_EQ(report.source, ProfileSource::kGuessed);
-    EXPECT_FALSE(report.guess_weak);
+    EXPECT_FALSE(report.guess_weak) << profile.newest << " guessed as " << report.profile;
     for (const Type type : {Type::kNewPort, Type::kMmap, Type::kRemovePid}) {
       EXPECT_EQ(NumberOf(*guessed, type), NumberOf(profile, type))
           << profile.newest << " guessed as " << report.profile;
@@ -50,7 +50,7 @@ TEST(Guess, TakesFullFragmentsForTheirLimit) {
   const DatagramText first{.type = *NumberOf(profile, Type::kData), .mf = true, .payload = ""};
   const DatagramText rest{.type = first.type, .nf = true};
   for (const auto& [bytes, release] :
-       {std::pair(16384, "unit-1.8.0"), std::pair(16368, "unit-1.17.0")}) {
+       {std::pair(16384, "unit-1.8.0"), std::pair(16368, "unit-1.9.0")}) {
     const std::string zero = absl::StrCat(",\"data_zero\":", bytes);
     const TraceReport report =
         JudgeText(absl::StrCat(Start(profile), Send(first, zero), Recv(first, zero), Both(rest)));

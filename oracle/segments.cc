@@ -1,5 +1,5 @@
-// SHM-10 and the segment half of SHM-2, to 1.18: a reference needs as many
-// announcements before it, from that process to that process, as its id says.
+// SHM-10, to 1.18: a reference needs as many announcements before it, from that process to
+// that process, as its id says. An id that no segment can have is SHM-2.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kUnattributedMax = 4096;
 constexpr size_t kUnmetMax = 1024;
+constexpr uint32_t kSegmentIds = 1024;  // SHM-8: ids are below
 constexpr uint32_t kAnyReceiver = ~uint32_t{0};  // of a port nobody was seen to read
 constexpr size_t kLedgersKept = 4096;            // beyond, those of dead processes are closed
 
@@ -102,7 +103,8 @@ void Checker::State::EndLedger(uint64_t key, SegmentLedger& ledger) {
         ledger.announced.begin();
     if (static_cast<uint64_t>(before) > unmet.segment_id) continue;
     const bool later = ledger.announced.size() > unmet.segment_id;
-    findings_.Report(later ? Rule::kShm10 : Rule::kShm2, unmet.place.AsWhere(),
+    const bool possible = unmet.segment_id < kSegmentIds;
+    findings_.Report(possible ? Rule::kShm10 : Rule::kShm2, unmet.place.AsWhere(),
                      absl::StrCat("reference to segment ", unmet.segment_id, ", but ", before,
                                   " were announced to that process before it",
                                   later ? "" : ", and never so many"),

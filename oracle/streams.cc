@@ -297,6 +297,7 @@ void Checker::State::JudgeTurn(const Datagram& datagram, Assembly& assembly) {
 void Checker::State::PassBy(const Datagram& datagram, uint64_t begun) {
   Port& port = *datagram.port;
   if (datagram.event->time_us != kNoTime || datagram.process == nullptr) return;
+  if (port.streams.size() > kKinMax) return;
   for (auto& [key, other] : port.streams) {
     if (other->process != datagram.Sender() || other->last_sequence >= begun) continue;
     const uint64_t bytes = other->payload_bytes + kHeaderBytes * other->fragments;

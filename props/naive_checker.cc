@@ -367,7 +367,7 @@ void Naive::JudgeAlone(Datagram& datagram) {
   }
   JudgeDescriptors(datagram);
   if (!datagram.decoded.has_value()) {
-    if (!datagram.wrong_fds) Find(Rule::kHdr1, i);
+    if (!datagram.wrong_fds) Find(recording_[i].data.empty() ? Rule::kHdr8 : Rule::kHdr1, i);
     return;
   }
   const bool leftovers = datagram.type == Type::kReadQueue;  // its flags say nothing (SHM-1)
@@ -503,29 +503,29 @@ void Naive::JudgeReferences(const Datagram& datagram) {
   if (references.empty() || (payload - tracking) % 12 != 0) return;
   const uint64_t chunk = Tiny() ? 16 : 16384;
   const uint64_t count = Tiny() ? 64 : 640;
-  // How many segments this process announced to that one, before this datagram and at all.
-  uint32_t before = 0, in_all = 0;
+  // How many segments this process announced to that one before this datagram.
+  uint32_t before = 0;
   for (const Datagram& other : datagrams_) {
     if (other.type != Type::kMmap || other.process != datagram.process) continue;
     // A receiver that is never seen may be any.
     const int32_t receiver = ports_[datagram.port].receiver;
     const int32_t other_receiver = ports_[other.port].receiver;
     if (receiver != kNoPid && other_receiver != kNoPid && other_receiver != receiver) continue;
-    ++in_all;
     if (other.event < datagram.event) ++before;
   }
   const bool counted =
       profile_.fds_max == 1 && Is(datagram.event, EventKind::kSend) && !Partial(datagram);
-  bool range = false, never = false, later = false;
+  constexpr uint32_t kIds = 1024;  // a segment's id is below
+  bool range = false, impossible = false, unknown = false;
   for (const Reference& r : references) {
     const uint64_t chunks = (r.bytes + chunk - 1) / chunk;
     range |= r.bytes == 0 || r.first >= count || chunks > count - r.first;
-    never |= counted && r.segment >= in_all;
-    later |= counted && r.segment >= before && r.segment < in_all;
+    impossible |= counted && r.segment >= before && r.segment >= kIds;
+    unknown |= counted && r.segment >= before;
   }
-  if (range || never) {
+  if (range || impossible) {
     Find(Rule::kShm2, datagram.event);
-  } else if (later) {
+  } else if (unknown) {
     Find(Rule::kShm10, datagram.event);
   }
 }
