@@ -278,6 +278,7 @@ class Checker::State {
   void JudgeTruncation(Port& port, const Process* receiver, const Event& event, const Sent* sent);
   void JudgeUnmatched(Port& port, const Event& event, bool sequence);
   bool SenderRecorded(const Event& event) const;
+  bool Acted(int32_t pid) const;
 
   // identity.cc
   void JudgeIdentity(Datagram& datagram);

@@ -129,5 +129,103 @@ TEST(CheckerTest, Soc3NotOfManyZerosCountedFromElsewhere) {
   }
 }
 
+Rules BrokenAs(const std::string& profile, const std::string& events) {
+  return Broken(JudgeText("{\"portproof\":1}\n" + kOpen + events, profile));
+}
+
+std::string By(const char* kind, int pid, const DatagramText& datagram,
+               const std::string& more = "") {
+  return absl::StrCat("{\"ev\":\"", kind, "\",\"port\":\"p\",\"pid\":", pid, ",\"tid\":", pid, more,
+                      ",\"data\":\"", datagram.Hex(), "\"}\n");
+}
+std::string Seen(int pid) { return absl::StrCat(",\"cred_pid\":", pid); }
+
+// A receiver inside a pid namespace is told numbers that mean nothing outside.
+TEST(CheckerTest, Hdr7NotOfCredentialsInsideANamespace) {
+  const DatagramText known{.pid = 101, .type = 27};
+  const DatagramText unknown{.stream = 6, .pid = 105, .type = 27};
+  const std::string inside = By("send", 101, known) + By("recv", 202, known, Seen(3)) +
+                             "{\"ev\":\"send\",\"port\":\"p\",\"tid\":106,\"data\":\"" +
+                             unknown.Hex() + "\"}\n";
+  EXPECT_EQ(BrokenAs("unit-1.35.0", inside + By("recv", 202, unknown, Seen(4))), Rules());
+  // The same numbers, told to a receiver that sees its other senders as the recorder does.
+  const std::string outside = By("send", 101, known) + By("recv", 202, known, Seen(101)) +
+                              "{\"ev\":\"send\",\"port\":\"p\",\"tid\":106,\"data\":\"" +
+                              unknown.Hex() + "\"}\n";
+  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + By("recv", 202, unknown, Seen(4))), Rules{"HDR-7"});
+  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + By("recv", 202, unknown, Seen(105))), Rules());
+}
+
+TEST(CheckerTest, Hdr7OfReceivesAloneByWhatTheCredentialsShow) {
+  const auto told = [](int header_pid, int cred_pid) {
+    return By("recv", 202, {.pid = header_pid, .type = 27}, Seen(cred_pid));
+  };
+  // One sender in a namespace; two senders seen from inside one.
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(3, 101) + told(3, 101)), Rules{"HDR-7"});
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(101, 3) + told(102, 4)), Rules());
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(101, 3) + told(102, 102)), Rules{"HDR-7"});
+  // A sender that shows its own number too, before or after; or several others.
+  const Rules twice = {"HDR-7", "HDR-7"};
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(101, 101) + told(3, 101) + told(4, 101)), twice);
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(3, 101) + told(3, 101) + told(101, 101)), twice);
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(3, 101) + told(4, 101)), twice);
+  EXPECT_EQ(BrokenAs("unit-1.35.0", told(3, 0) + told(4, 0)), Rules());
+}
+
+TEST(CheckerTest, Hdr6NotOfTypesThatSpeakForAnother) {
+  const DatagramText own{.pid = 101, .type = 27};
+  for (const int type : {18, 20, 32}) {  // process_created, whoami, read_queue
+    const DatagramText other{.pid = 7, .type = static_cast<uint8_t>(type), .payload = ""};
+    EXPECT_EQ(BrokenAs("unit-1.35.0", By("send", 101, own) + By("send", 101, other)), Rules())
+        << type;
+  }
+  const DatagramText data{.pid = 7, .type = 27};
+  EXPECT_EQ(BrokenAs("unit-1.35.0", By("send", 101, own) + By("send", 101, data)), Rules{"HDR-6"});
+}
+
+// Twelve bytes of a shared message, each a run of its own, and the header.
+TEST(CheckerTest, Iov3OfMoreIovecsThanThereAreBytes) {
+  const auto sent = [](size_t bytes, int iov) {
+    return Send({.payload = std::string(2 * bytes, '7')}, absl::StrCat(",\"iov\":", iov));
+  };
+  EXPECT_EQ(BrokenIn(sent(12, 13)), Rules());
+  EXPECT_EQ(BrokenIn(sent(12, 14)), Rules{"IOV-3"});
+  EXPECT_EQ(BrokenIn(sent(13, 8)), Rules());
+  EXPECT_EQ(BrokenIn(sent(13, 9)), Rules{"IOV-3"});
+}
+
+// A sender may be killed between two turns of its queue.
+TEST(CheckerTest, Frg5WithoutTimesOnlyOfASenderThatPassedItsTurnBy) {
+  DatagramText begun = {.mf = true, .payload = std::string(32768, '7')};
+  DatagramText more = begun;
+  more.nf = true;
+  const std::string one = Both(begun);
+  const std::string share = one + Both(more) + Both(more) + Both(more);  // of 65536 bytes
+  const DatagramText other = {.stream = 6};
+  const DatagramText other_begun = {.stream = 6, .mf = true};
+  const DatagramText other_end = {.stream = 6, .nf = true};
+  const std::string heard =
+      "{\"ev\":\"open\",\"port\":\"q\"}\n"
+      "{\"ev\":\"recv\",\"port\":\"q\",\"pid\":101,\"tid\":101,\"data\":\"" +
+      DatagramText{.pid = 300}.Hex() + "\"}\n";
+  EXPECT_EQ(BrokenIn(one), Rules());
+  EXPECT_EQ(BrokenIn(one + Both(other)), Rules{"FRG-5"});
+  EXPECT_EQ(BrokenIn(one + Both(other_begun)), Rules());
+  EXPECT_EQ(BrokenIn(one + Both(other_begun) + Both(other_end)), Rules{"FRG-5"});
+  EXPECT_EQ(BrokenIn(share), Rules());
+  EXPECT_EQ(BrokenIn(share + Both(other)), Rules()) << "its turn may not have come";
+  EXPECT_EQ(BrokenIn(share + heard + Both(other)), Rules{"FRG-5"});
+  EXPECT_EQ(BrokenIn(Both(other_begun) + one + Both(other_end)), Rules()) << "begun before";
+}
+
+TEST(CheckerTest, Shm10OfUnknownSegmentsAndShm2OfImpossibleOnes) {
+  const auto reference = [](const std::string& id) {
+    return Both({.mmap = true, .payload = id + "0000000064000000"});
+  };
+  EXPECT_EQ(BrokenIn(reference("00000000")), Rules{"SHM-10"});
+  EXPECT_EQ(BrokenIn(reference("ff030000")), Rules{"SHM-10"});
+  EXPECT_EQ(BrokenIn(reference("00040000")), Rules{"SHM-2"});
+}
+
 }  // namespace
 }  // namespace portproof

@@ -179,11 +179,7 @@ bool Checker::State::SenderRecorded(const Event& event) const {
     if (!header) return true;
     pid = header->header.pid;
   }
-  if (pid <= 0) return true;
-  const auto sender = processes_.find(pid);
-  if (sender != processes_.end() && sender->second->acted) return true;
-  const auto dead = dead_.find(pid);
-  return dead != dead_.end() && dead->second.acted;
+  return pid <= 0 || Acted(pid);
 }
 
 // Judged for its shape; for its place in a stream only where no send is recorded at all.

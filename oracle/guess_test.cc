@@ -59,6 +59,64 @@ TEST(Guess, TakesFullFragmentsForTheirLimit) {
   }
 }
 
+// Requests that go both ways are data under another release's number.
+TEST(Guess, TakesTrafficThatIsAnsweredByItsOwnTypeForData) {
+  const Profile& profile = *ResolveProfile("unit-1.9.0")->profile;
+  std::string text = Start(profile);
+  for (uint32_t stream = 1; stream <= 5; ++stream) {
+    const DatagramText request{.stream = stream, .pid = 7, .type = 15};
+    const DatagramText answer{.stream = stream, .pid = 8, .type = 15};
+    const auto from = [](int pid) { return absl::StrCat(",\"pid\":", pid); };
+    const auto call = [&](const char* kind, const std::string& port, const DatagramText& sent,
+                          int pid) {
+      absl::StrAppend(&text, "{\"ev\":\"", kind, "\",\"port\":\"", port, "\"", from(pid),
+                      ",\"data\":\"", sent.Hex(), "\"}\n");
+    };
+    call("send", "to-8", request, 7);
+    call("recv", "to-8", request, 8);
+    call("send", "to-7", answer, 8);
+    call("recv", "to-7", answer, 7);
+  }
+  const TraceReport report = JudgeText(text);
+  EXPECT_EQ(report.profile, "unit-1.9.0");
+  EXPECT_FALSE(report.guess_weak);
+  EXPECT_THAT(report.guess_also, testing::ElementsAre("unit-1.8.0"));
+}
+
+// Notifications are no acknowledgements of an oosm that nobody sent.
+TEST(Guess, TellsNotificationsFromAcknowledgements) {
+  for (const std::string release :
+       {"unit-1.20.0", "unit-1.24.0", "unit-1.25.0", "unit-1.27.0", "unit-1.29.1", "unit-1.35.0"}) {
+    const Profile& profile = *ResolveProfile(release)->profile;
+    std::string text = Start(profile);
+    const DatagramText notification{.type = *NumberOf(profile, Type::kReadQueue), .payload = ""};
+    const std::string cred = profile.credentials ? ",\"cred_pid\":101" : "";
+    for (int i = 0; i < 10; ++i) {
+      absl::StrAppend(&text, Send(notification), Recv(notification, cred));
+    }
+    const TraceReport report = JudgeText(text);
+    EXPECT_EQ(report.profile, release);
+    EXPECT_FALSE(report.guess_weak) << release;
+  }
+}
+
+// new_port, mmap and remove_pid are alike from 1.21 to 1.25; so few datagrams tell no more.
+TEST(Guess, NamesTheOtherRowsThatFit) {
+  const TraceReport report = JudgeText(Start(*ResolveProfile("unit-1.22.0")->profile));
+  EXPECT_EQ(report.profile, "unit-1.25.0");
+  EXPECT_THAT(report.guess_also, testing::ElementsAre("unit-1.24.0"));
+  EXPECT_FALSE(report.guess_weak) << "they name what was seen alike";
+}
+
+// Type 26 is shm_ack to one row and read_queue to the other, and nothing else is seen.
+TEST(Guess, IsWeakWhereAnotherRowNamesATypeOtherwise) {
+  const Profile& profile = *ResolveProfile("unit-1.24.0")->profile;
+  const DatagramText oosm{.type = 25, .payload = ""};
+  const DatagramText next{.type = 26, .payload = ""};
+  const TraceReport report = JudgeText(absl::StrCat(Start(profile), Both(oosm), Both(next)));
+  EXPECT_TRUE(report.guess_weak);
+}
+
 TEST(Guess, IsWeakWithoutATellingType) {
   const TraceReport report =
       JudgeText(absl::StrCat("{\"portproof\":1}\n", kOpen, Both({.type = 0})));

@@ -99,6 +99,10 @@ void Checker::State::EndSenders(Process& receiver) {
   const bool all = std::all_of(receiver.senders.begin(), receiver.senders.end(),
                                [&](const auto& sender) { return constant(sender.second); });
   const bool own_view = receiver.sees_other_pids || (all && receiver.senders.size() > 1);
+  // The recorder knows the process the header names, and none that the credentials name.
+  const auto inside = [this](int32_t header_pid, int32_t sender) {
+    return Acted(header_pid) && !Acted(sender);
+  };
   std::vector<int32_t> pids;
   for (const auto& [pid, identity] : receiver.senders) pids.push_back(pid);
   std::sort(pids.begin(), pids.end());
@@ -106,6 +110,7 @@ void Checker::State::EndSenders(Process& receiver) {
     const Identity& identity = receiver.senders[pid];
     if (own_view || identity.differing.empty()) continue;
     const bool once = constant(identity);
+    if (once && inside(identity.other_pid, pid)) continue;
     for (const Place& place : identity.differing) {
       findings_.Report(
           Rule::kHdr7, place.AsWhere(),
@@ -114,6 +119,14 @@ void Checker::State::EndSenders(Process& receiver) {
     }
   }
   receiver.senders.clear();
+}
+
+// Some event of the trace is that process's own.
+bool Checker::State::Acted(int32_t pid) const {
+  const auto process = processes_.find(pid);
+  if (process != processes_.end() && process->second->acted) return true;
+  const auto dead = dead_.find(pid);
+  return dead != dead_.end() && dead->second.acted;
 }
 
 Process* Checker::State::ReceiverOf(const Port& port) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "oracle/report.h"
 #include "oracle/testing.h"
 
 namespace portproof {
@@ -323,6 +324,33 @@ TEST_F(Receivers, ThatWaitTillTheEndDoNotExplainAnOldLoss) {
     Receive(302, 4);
   }
   EXPECT_THAT(Judged(), ElementsAre("SOC-3"));
+}
+
+// The return of a receive is not in such a file, only that it was before the next line.
+TEST(StraceFiles, HoldReceivesThatHaveNoOrder) {
+  const DatagramText one{.stream = 1, .pid = 101};
+  const DatagramText two{.stream = 2, .pid = 101};
+  const auto judge = [&](const std::string& second_entered) {
+    const TraceInput input{
+        "t",
+        {WriteFile("t.101", absl::StrCat("1.000000 ", std::string(kPair), "\n1.100000 ",
+                                         SendOf(one), "\n1.200000 ", SendOf(two), "\n")),
+         WriteFile("t.301", absl::StrCat("1.300000 ", RecvOf(two), "\n1.400000 exit_group(0) = ?\n",
+                                         "1.400100 +++ exited with 0 +++\n")),
+         WriteFile("t.302",
+                   absl::StrCat(second_entered, RecvOf(one), "\n1.600000 close(7) = 0\n"))}};
+    JudgeOptions options;
+    options.profile = "unit-0.2";
+    auto report = Judge(input, options);
+    EXPECT_TRUE(report.ok()) << report.status().message();
+    return *std::move(report);
+  };
+  EXPECT_THAT(Broken(judge("1.310000 ")), IsEmpty());
+  EXPECT_THAT(Broken(judge("1.150000 ")), IsEmpty());
+  const TraceReport ordered = judge("1.500000 ");
+  ASSERT_THAT(Broken(ordered), ElementsAre("SOC-3"));
+  EXPECT_THAT(TextReport({ordered}, {}), testing::ContainsRegex("line 2 of .*t\\.101"));
+  EXPECT_THAT(JsonReport({ordered}, {}), HasSubstr("t.101\",\"detail\""));
 }
 
 }  // namespace

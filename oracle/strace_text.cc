@@ -336,7 +336,7 @@ StraceLine SplitLine(std::string_view text) {
 bool ParseFd(Cursor& cursor, FdText& fd) {
   fd = FdText{};
   if (!ParseSigned(cursor, fd.fd)) return false;
-  if (!cursor.Eat('<')) return true;
+  if (!cursor.Eat('<')) return cursor.Done() || *cursor.at == ',' || *cursor.at == ']';
   using enum FdText::Kind;
   fd.kind = kOther;
   if (cursor.Eat("UNIX:[") || cursor.Eat("UNIX-SEQPACKET:[") || cursor.Eat("socket:[")) {
