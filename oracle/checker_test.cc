@@ -14,10 +14,6 @@ namespace {
 
 using Rules = std::vector<std::string>;
 
-Rules BrokenIn(const std::string& events) {
-  return Broken(JudgeText(kFirstLine + kOpen + events, "unit-0.2"));
-}
-
 std::string Exit(int pid) { return "{\"ev\":\"exit\",\"pid\":" + std::to_string(pid) + "}\n"; }
 
 const DatagramText kFirst = {.mf = true};
@@ -133,32 +129,27 @@ Rules BrokenAs(const std::string& profile, const std::string& events) {
   return Broken(JudgeText("{\"portproof\":1}\n" + kOpen + events, profile));
 }
 
-std::string By(const char* kind, int pid, const DatagramText& datagram,
-               const std::string& more = "") {
-  return absl::StrCat("{\"ev\":\"", kind, "\",\"port\":\"p\",\"pid\":", pid, ",\"tid\":", pid, more,
-                      ",\"data\":\"", datagram.Hex(), "\"}\n");
-}
 std::string Seen(int pid) { return absl::StrCat(",\"cred_pid\":", pid); }
 
 // A receiver inside a pid namespace is told numbers that mean nothing outside.
 TEST(CheckerTest, Hdr7NotOfCredentialsInsideANamespace) {
   const DatagramText known{.pid = 101, .type = 27};
   const DatagramText unknown{.stream = 6, .pid = 105, .type = 27};
-  const std::string inside = By("send", 101, known) + By("recv", 202, known, Seen(3)) +
+  const std::string inside = SendBy(101, known) + RecvBy(202, known, Seen(3)) +
                              "{\"ev\":\"send\",\"port\":\"p\",\"tid\":106,\"data\":\"" +
                              unknown.Hex() + "\"}\n";
-  EXPECT_EQ(BrokenAs("unit-1.35.0", inside + By("recv", 202, unknown, Seen(4))), Rules());
+  EXPECT_EQ(BrokenAs("unit-1.35.0", inside + RecvBy(202, unknown, Seen(4))), Rules());
   // The same numbers, told to a receiver that sees its other senders as the recorder does.
-  const std::string outside = By("send", 101, known) + By("recv", 202, known, Seen(101)) +
+  const std::string outside = SendBy(101, known) + RecvBy(202, known, Seen(101)) +
                               "{\"ev\":\"send\",\"port\":\"p\",\"tid\":106,\"data\":\"" +
                               unknown.Hex() + "\"}\n";
-  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + By("recv", 202, unknown, Seen(4))), Rules{"HDR-7"});
-  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + By("recv", 202, unknown, Seen(105))), Rules());
+  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + RecvBy(202, unknown, Seen(4))), Rules{"HDR-7"});
+  EXPECT_EQ(BrokenAs("unit-1.35.0", outside + RecvBy(202, unknown, Seen(105))), Rules());
 }
 
 TEST(CheckerTest, Hdr7OfReceivesAloneByWhatTheCredentialsShow) {
   const auto told = [](int header_pid, int cred_pid) {
-    return By("recv", 202, {.pid = header_pid, .type = 27}, Seen(cred_pid));
+    return RecvBy(202, {.pid = header_pid, .type = 27}, Seen(cred_pid));
   };
   // One sender in a namespace; two senders seen from inside one.
   EXPECT_EQ(BrokenAs("unit-1.35.0", told(3, 101) + told(3, 101)), Rules{"HDR-7"});
@@ -176,11 +167,10 @@ TEST(CheckerTest, Hdr6NotOfTypesThatSpeakForAnother) {
   const DatagramText own{.pid = 101, .type = 27};
   for (const int type : {18, 20, 32}) {  // process_created, whoami, read_queue
     const DatagramText other{.pid = 7, .type = static_cast<uint8_t>(type), .payload = ""};
-    EXPECT_EQ(BrokenAs("unit-1.35.0", By("send", 101, own) + By("send", 101, other)), Rules())
-        << type;
+    EXPECT_EQ(BrokenAs("unit-1.35.0", SendBy(101, own) + SendBy(101, other)), Rules()) << type;
   }
   const DatagramText data{.pid = 7, .type = 27};
-  EXPECT_EQ(BrokenAs("unit-1.35.0", By("send", 101, own) + By("send", 101, data)), Rules{"HDR-6"});
+  EXPECT_EQ(BrokenAs("unit-1.35.0", SendBy(101, own) + SendBy(101, data)), Rules{"HDR-6"});
 }
 
 // Twelve bytes of a shared message, each a run of its own, and the header.

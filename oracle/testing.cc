@@ -73,4 +73,21 @@ std::string Recv(const DatagramText& datagram, const std::string& more) {
 
 std::string Both(const DatagramText& datagram) { return Send(datagram) + Recv(datagram); }
 
+std::string EventBy(const std::string& kind, int pid, const std::string& more) {
+  return absl::StrCat("{\"ev\":\"", kind, "\",\"port\":\"p\",\"pid\":", pid, ",\"tid\":", pid, more,
+                      "}\n");
+}
+
+std::string SendBy(int pid, const DatagramText& datagram, const std::string& more) {
+  return EventBy("send", pid, absl::StrCat(more, ",\"data\":\"", datagram.Hex(), "\""));
+}
+
+std::string RecvBy(int pid, const DatagramText& datagram, const std::string& more) {
+  return EventBy("recv", pid, absl::StrCat(more, ",\"data\":\"", datagram.Hex(), "\""));
+}
+
+std::vector<std::string> BrokenIn(const std::string& events) {
+  return Broken(JudgeText(absl::StrCat(kFirstLine, kOpen, events), "unit-0.2"));
+}
+
 }  // namespace portproof

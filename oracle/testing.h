@@ -37,7 +37,13 @@ struct DatagramText {
 std::string Send(const DatagramText& datagram, const std::string& more = "");
 std::string Recv(const DatagramText& datagram, const std::string& more = "");
 std::string Both(const DatagramText& datagram);
+// An event of one process, on port "p".
+std::string EventBy(const std::string& kind, int pid, const std::string& more = "");
+std::string SendBy(int pid, const DatagramText& datagram, const std::string& more = "");
+std::string RecvBy(int pid, const DatagramText& datagram, const std::string& more = "");
 inline const std::string kFirstLine = "{\"portproof\":1,\"profile\":\"unit-0.2\"}\n";
+// The rules that these events on port "p", of 0.2 and seen from its opening, are found to break.
+std::vector<std::string> BrokenIn(const std::string& events);
 inline const std::string kOpen = "{\"ev\":\"open\",\"port\":\"p\"}\n";
 
 }  // namespace portproof
