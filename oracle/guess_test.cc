@@ -117,6 +117,33 @@ TEST(Guess, IsWeakWhereAnotherRowNamesATypeOtherwise) {
   EXPECT_TRUE(report.guess_weak);
 }
 
+// What waits for the guess is judged as if it had been known.
+TEST(Guess, HandsOnEveryFieldOfWhatWaitedForIt) {
+  const Profile& profile = *ResolveProfile("unit-0.2")->profile;
+  const std::string begun = Start(profile) + Both({.stream = 7, .mf = true});
+  const std::string end = Both({.stream = 7, .nf = true});
+  const auto failed = [](const std::string& name) {
+    return EventBy("fail", 101, absl::StrCat(",\"errno\":\"", name, "\""));
+  };
+  EXPECT_THAT(Broken(JudgeText(begun + failed("EPIPE") + end)), testing::ElementsAre("FRG-2"));
+  EXPECT_THAT(Broken(JudgeText(begun + failed("EMSGSIZE") + end)), testing::IsEmpty());
+}
+
+// The first 2000 datagrams fit the newest row; what follows fits another, and counts as much.
+TEST(Guess, IsMadeAgainWhereTheRestOfTheTraceSpeaksForAnother) {
+  const Profile& profile = *ResolveProfile("unit-1.24.0")->profile;
+  std::string text = Start(profile);
+  const DatagramText data{.type = *NumberOf(profile, Type::kData)};
+  for (int i = 0; i < 2000; ++i) text += Both(data);
+  EXPECT_EQ(JudgeText(text).profile, "unit-1.25.0");
+  const DatagramText notification{.type = *NumberOf(profile, Type::kReadQueue), .payload = ""};
+  for (int i = 0; i < 10; ++i) text += Both(notification);
+  const TraceReport report = JudgeText(text);
+  EXPECT_EQ(report.profile, "unit-1.24.0");
+  EXPECT_THAT(report.notes, testing::IsEmpty());
+  EXPECT_EQ(report.result.counts.datagrams, 2013u);
+}
+
 TEST(Guess, IsWeakWithoutATellingType) {
   const TraceReport report =
       JudgeText(absl::StrCat("{\"portproof\":1}\n", kOpen, Both({.type = 0})));
