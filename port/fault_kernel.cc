@@ -179,6 +179,9 @@ int FaultKernel::Close(int fd) {  // it is closed all the same, as Linux does it
   if (fails) errno = error;
   return fails ? -1 : closed;
 }
+int FaultKernel::FreeSlots(unsigned most, unsigned& free) {
+  return Fails(Call::kFreeSlots) ? -1 : RealKernel::FreeSlots(most, free);
+}
 int FaultKernel::MemoryFile(const char* name) {
   return Fails(Call::kMemoryFile) ? -1 : RealKernel::MemoryFile(name);
 }

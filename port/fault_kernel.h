@@ -31,6 +31,7 @@ enum class Call : uint8_t {
   kHungUp,
   kDuplicate,
   kClose,
+  kFreeSlots,
   kMemoryFile,
   kTruncate,
   kAddSeals,
@@ -39,7 +40,7 @@ enum class Call : uint8_t {
   kReadAt,
   kMap,
 };
-inline constexpr size_t kCalls = 17;
+inline constexpr size_t kCalls = 18;
 
 struct Fault {
   Call call = Call::kSend;
@@ -83,6 +84,7 @@ class FaultKernel : public RealKernel {
   int HungUp(int fd, bool& hung_up) override;
   int Duplicate(int fd) override;
   int Close(int fd) override;
+  int FreeSlots(unsigned most, unsigned& free) override;
   int MemoryFile(const char* name) override;
   int Truncate(int fd, off_t bytes) override;
   int AddSeals(int fd, int seals) override;

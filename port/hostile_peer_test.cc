@@ -150,6 +150,7 @@ class Defence {
                                 assault.profile->segment_layout);
     EXPECT_TRUE(made.ok());
     segment_ = std::make_shared<Segment>(*std::move(made));
+    port_.BeginBatches();  // the loop has all its buffers
     EXPECT_EQ(port_.sender->Announce(segment_), WriteAnswer::kAccepted);
     WriteHonestly();
     TurnUntilSent();

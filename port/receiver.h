@@ -130,6 +130,8 @@ class Receiver {
   // Not in a child either, to which a handler may return that forked (PRT-1).
   bool Usable() const { return open() && generation_ == ForkGeneration(); }
   void ShrinkIfIdle();
+  unsigned DatagramsOfNextCall();
+  ABSL_ATTRIBUTE_NOINLINE void AskForRoom();
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
   void OnDatagram(const Received& received, Incoming& incoming);
@@ -199,6 +201,7 @@ class Receiver {
   std::optional<uint8_t> remove_pid_type_;
   Intake intake_;
   HandledTypes attended_ = HandledTypes::None();  // the receiver itself acts on them
+  Caution caution_;
   Reassembly reassembly_;
   HeldMessages held_;
   std::vector<Unfinished> unfinished_;

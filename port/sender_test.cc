@@ -38,6 +38,10 @@ class FlagKernel : public RealKernel {
     sent = flags;
     return RealKernel::SendMessage(fd, message, flags);
   }
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override {
+    received = flags;
+    return RealKernel::ReceiveMessage(fd, message, flags);
+  }
   int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
     received = flags;
     return RealKernel::ReceiveMessages(fd, messages, count, flags);
@@ -53,6 +57,9 @@ TEST(SenderTest, SOC_5_EveryCallHasItsFlags) {
   EXPECT_EQ(port.Write("x"), WriteAnswer::kAccepted);
   port.Drain();
   EXPECT_EQ(kernel.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+  EXPECT_EQ(kernel.received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  kernel.received = 0;
+  port.BeginBatches();
   EXPECT_EQ(kernel.received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
