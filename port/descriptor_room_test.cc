@@ -403,6 +403,18 @@ TEST(DescriptorRoomTest, RCV_5_OneAtATimeUntilThereIsRoom) {
   EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads / 16 + 1);
 }
 
+// A kernel that does not tell the room is taken for one that has none, until it tells.
+TEST(DescriptorRoomTest, RCV_5_RoomThatIsNotKnownIsNone) {
+  testing::FaultKernel kernel({.call = testing::Call::kFreeSlots, .number = 0, .error = EINTR});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  port.BeginBatches();
+  EXPECT_TRUE(kernel.fired());
+  EXPECT_TRUE(port.workspace.slots_short);
+  port.BeginBatches();
+  EXPECT_FALSE(port.workspace.slots_short);
+  EXPECT_EQ(kernel.count(testing::Call::kReceive), 2 * (kSinglyReads + 1));
+}
+
 // What one port of a loop saw, the others heed.
 TEST(DescriptorRoomTest, RCV_5_OneOfAllPortsSeesIt) {
   LocalPort port;

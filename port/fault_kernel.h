@@ -67,6 +67,9 @@ class FaultKernel : public RealKernel {
   explicit FaultKernel(const Fault& fault = {}, bool seqpacket = true)
       : fault_(fault), seqpacket_(seqpacket) {}
 
+  // Neither fails nor counts anything until it is woken.
+  void set_asleep(bool asleep) { asleep_ = asleep; }
+
   bool fired() const { return fired_; }
   const Met& met() const { return met_; }
   uint64_t count(Call call) const { return counts_[static_cast<size_t>(call)]; }
@@ -104,6 +107,7 @@ class FaultKernel : public RealKernel {
 
   Fault fault_;
   bool seqpacket_;
+  bool asleep_ = false;
   bool fired_ = false;
   bool next_fails_ = false;
   Met met_;

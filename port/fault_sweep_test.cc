@@ -424,11 +424,16 @@ struct Named {
 
 std::vector<Named> AllEnds() {
   return {{"Alone", {}},
+          {"InBatches", {.batches = true}},
           {"Shared", {.shared_sender = true}},
+          {"SharedInBatches", {.shared_sender = true, .batches = true}},
           {"Datagram", {.seqpacket = false}},
           {"Old", {.profile = &ProfileOf("unit-0.2")}},
           {"OldSharedDatagram",
-           {.profile = &ProfileOf("unit-0.2"), .seqpacket = false, .shared_sender = true}}};
+           {.profile = &ProfileOf("unit-0.2"),
+            .seqpacket = false,
+            .shared_sender = true,
+            .batches = true}}};
 }
 
 class FaultSweepTest : public ::testing::TestWithParam<Named> {};
