@@ -235,7 +235,7 @@ Expected EmptyComes(const Trial& trial) {
                       trial.conversation.kernel().met().unread == 0;
   if (is_end) return expected;
   const bool surplus = trial.fault.fds > trial.ends.profile->fds_max;
-  expected.refusals[surplus ? Rule::kFds2 : Rule::kHdr1] = 1;
+  expected.refusals[surplus ? Rule::kFds2 : Rule::kHdr8] = 1;
   return expected;
 }
 
@@ -276,7 +276,7 @@ Expected NoSegment(const Trial& trial) {
 }
 
 Expected NothingHappens(const Trial& trial) { return Whole(trial.kind); }
-Expected NoHangUp(const Trial& trial) { return Refuses(trial, Rule::kHdr1); }
+Expected NoHangUp(const Trial& trial) { return Refuses(trial, Rule::kHdr8); }
 
 // ------------------------------------------------------------------- ways
 

@@ -143,7 +143,8 @@ TEST_F(PortTest, RefusalsChangeNothingElse) {
   EXPECT_EQ(port.receiver->refusals(Rule::kHdr4), 1U);
   EXPECT_EQ(port.receiver->refusals(Rule::kFrg2), 1U);
   EXPECT_EQ(port.receiver->refusals(Rule::kFrg1), 1U);
-  EXPECT_EQ(port.receiver->refusals(Rule::kHdr1) + port.receiver->refusals(Rule::kHdr8), 2U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr1), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr8), 1U);
   EXPECT_EQ(port.receiver->refusals(), 7U);
 }
 

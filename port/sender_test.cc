@@ -24,6 +24,7 @@ using testing::FaultKernel;
 using testing::LocalPort;
 using testing::Newest;
 using testing::ProfileOf;
+using testing::TextBuffer;
 
 std::shared_ptr<Segment> NewSegment() {
   auto segment = Segment::Create({.source_pid = ::getpid(), .sent_over = kSentOverAny},
@@ -131,6 +132,9 @@ TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
                           {Type::kChangeFile, {false, true, false}},
                           {Type::kNewPort, {false, true, true}},
                           {Type::kStartProcess, {true, false, true}},
+                          {Type::kProcessReady, {true, true, false}},
+                          {Type::kWhoami, {true, true, false}},
+                          {Type::kReqBody, {true, true, false}},
                           {Type::kSocket, {true, true, true}}}) {
     for (size_t count = 0; count <= fds.size(); ++count) {
       EXPECT_EQ(port.sender->Write({.type = testing::TypeNumber(Newest(), one.type),
@@ -160,6 +164,26 @@ TEST(SenderTest, HDR_5_TrackingGoesWhereItIsAFlag) {
     EXPECT_EQ(port.receiver->refusals(), 0U) << name;
     ASSERT_EQ(port.delivered.size(), 1U) << name;
     EXPECT_EQ(port.delivered[0].header.byte15, profile.byte15 == Byte15::kTracking ? 1 : 0);
+  }
+}
+
+// CMP-4: what a write did is told when it has returned and the loop asks, and not before;
+// nothing of the caller's runs inside it.
+TEST(SenderTest, CMP_4_CompletionsAreHandedBackAsData) {
+  LocalPort port;
+  const std::array<Buffer, 2> chain = {TextBuffer("one", 1), TextBuffer("two", 2)};
+  std::vector<Completion> completions;
+  for (const bool batch : {false, true}) {
+    EXPECT_EQ(port.sender->Write({.type = port.data_type, .batch = batch, .chain = chain}),
+              WriteAnswer::kAccepted);
+    EXPECT_TRUE(completions.empty());
+    EXPECT_EQ(port.sender->has_completions(), !batch);
+    port.sender->Flush();
+    EXPECT_TRUE(port.sender->has_completions());
+    port.sender->TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), 2U);
+    EXPECT_FALSE(port.sender->has_completions());
+    completions.clear();
   }
 }
 

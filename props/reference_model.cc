@@ -77,6 +77,7 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   if (wire.fds.size() > port_.fds_max || wire.rights_messages > 1) return "FDS-2";
   const bool has_header = wire.bytes.size() >= 16;
   if (wire.control_truncated && !has_header) return "RCV-1";
+  if (wire.bytes.empty()) return "HDR-8";
   if (!has_header) return "HDR-1";
   Parse(wire, now_);
   const int32_t sender = wire.credentials_pid != 0 ? wire.credentials_pid : now_.pid;
@@ -108,18 +109,30 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   return Continue(static_cast<size_t>(found), more, outcome);
 }
 
-const char* ReferenceModel::Begin(int32_t sender) {
-  size_t of_sender = 0;
+// Half of what the others leave free.
+bool ReferenceModel::HasQuota(int32_t owner, size_t more_open, size_t more_bytes) const {
+  size_t own_open = more_open;
+  size_t own_bytes = more_bytes;
+  size_t others_open = 0;
+  size_t others_bytes = 0;
   for (const Open& open : open_) {
-    if (port_.key_has_sender ? open.sender == sender : open.message.pid == now_.pid) {
-      ++of_sender;
+    if ((port_.key_has_sender ? open.sender : open.message.pid) == owner) {
+      own_open += 1;
+      own_bytes += open.message.payload.size();
+    } else {
+      others_open += 1;
+      others_bytes += open.message.payload.size();
     }
   }
+  if (more_open > 0 && own_open > port_.open_per_sender) return false;
+  if (more_open > 0 && own_open > (port_.open - others_open) / 2) return false;
+  return own_bytes <= (port_.bytes - others_bytes) / 2;
+}
+
+const char* ReferenceModel::Begin(int32_t sender) {
+  const int32_t owner = port_.key_has_sender ? sender : now_.pid;
   const size_t size = now_.payload.size();
-  if (of_sender + 1 > port_.open_per_sender || open_.size() + 1 > port_.open ||
-      size > port_.assembly_bytes || bytes() + size > port_.bytes) {
-    return "FRG-8";
-  }
+  if (size > port_.assembly_bytes || !HasQuota(owner, 1, size)) return "FRG-8";
   open_.push_back(Open{sender, now_});
   return nullptr;
 }
@@ -130,7 +143,8 @@ const char* ReferenceModel::Continue(size_t index, bool more, Outcome& outcome) 
   if (now_.type != open.type) {
     discards = "FRG-3";
   } else if (open.payload.size() + now_.payload.size() > port_.assembly_bytes ||
-             bytes() + now_.payload.size() > port_.bytes) {
+             !HasQuota(port_.key_has_sender ? open_[index].sender : open.pid, 0,
+                       now_.payload.size())) {
     discards = "FRG-8";
   }
   if (discards != nullptr) {

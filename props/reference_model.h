@@ -34,6 +34,7 @@ class ReferenceModel {
   };
 
   const char* Check(const Wire& wire, Outcome& outcome);
+  bool HasQuota(int32_t owner, size_t more_open, size_t more_bytes) const;
   const char* Begin(int32_t sender);
   const char* Continue(size_t index, bool more, Outcome& outcome);
   bool IsKeyOf(const Open& open, int32_t sender, uint32_t stream) const;

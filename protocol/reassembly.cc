@@ -137,7 +137,8 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
     Discard(entry, kFrg3, actions);
     return;
   }
-  if (!budget_.AdmitsMore(assembly.bytes, bytes)) {
+  Budget::Sender& sender = budget_.SenderOf(OwnerOf(entry));
+  if (!budget_.AdmitsMore(sender, assembly.bytes, bytes)) {
     Refuse(kFrg8, bytes, actions);
     Discard(entry, kFrg8, actions);
     return;
@@ -148,7 +149,7 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
   assembly.last |= header.last;  // FRG-4
   assembly.bytes += bytes;
   if (assembly.fragments != kFragmentsMost) assembly.fragments += 1;
-  budget_.Grow(bytes);
+  budget_.Grow(sender, bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;
     action.fragments = assembly.fragments;

@@ -63,6 +63,7 @@ bool SegmentTable::FindUnknown(int32_t sender, std::span<const Reference> refere
 
 std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& reference,
                                         Holding& holding) const {
+  if (reference.segment_id >= config_.ids_max) return Rule::kShm2;
   const std::optional<uint32_t> slot = Find(sender, reference.segment_id);
   if (!slot) return Rule::kShm10;
   const Segment& segment = segments_[*slot];

@@ -168,7 +168,9 @@ TEST(Reference, SHM_10_NamesASegmentOfItsSender) {
   desk.Announce(kOther, 1);
   EXPECT_EQ(desk.Accept(kPeer, {{1, 0, 1}}), Rule::kShm10);  // another's
   EXPECT_EQ(desk.Accept(kPeer, {{2, 0, 1}}), Rule::kShm10);
-  EXPECT_EQ(desk.Accept(kPeer, {{0xffffffff, 0, 1}}), Rule::kShm10);
+  EXPECT_EQ(desk.Accept(kPeer, {{1023, 0, 1}}), Rule::kShm10);
+  EXPECT_EQ(desk.Accept(kPeer, {{1024, 0, 1}}), Rule::kShm2);  // no segment can have it
+  EXPECT_EQ(desk.Accept(kPeer, {{0xffffffff, 0, 1}}), Rule::kShm2);
   EXPECT_EQ(desk.FreeCount(), 0U);
   EXPECT_EQ(desk.Accept(kOther, {{1, 0, 1}}), kGood);
 }
