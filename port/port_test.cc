@@ -306,7 +306,7 @@ TEST_F(PortTest, TrackingIsByProfileAndFlag) {
     const auto range = segment->Allocate(100);
     segment->HandedOver({0, range->first, 100});
     SendRaw(port, {.pid = ::getpid(), .type = port.data_type, .mmap = true, .byte15 = one.byte15},
-            std::string(one.tracking_bytes, 't') + ReferenceText({0, range->first, 100}));
+            std::string(one.tracking_bytes, '\0') + ReferenceText({0, range->first, 100}));
     port.Drain();
     ASSERT_EQ(port.delivered.size(), 1U) << one.profile;
     EXPECT_EQ(port.delivered[0].text.size(), 100U);

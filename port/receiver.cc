@@ -222,9 +222,12 @@ inline void Receiver::OnAdmitted(Incoming& incoming) {
     if (!TakeReferences(incoming)) return;
   }
   if (!IsMessage(header)) {
-    Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes},
-         workspace_.actions);
-    Perform(incoming);
+    OnFragment(incoming);
+    return;
+  }
+  if (incoming.tracked && IsCancelled(incoming)) {
+    ReleaseHoldings();
+    incoming.fds.clear();
     return;
   }
   if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {

@@ -157,8 +157,10 @@ TEST(SenderTest, HDR_5_TrackingGoesWhereItIsAFlag) {
     const auto range = segment->Allocate(100);
     ASSERT_TRUE(range.has_value());
     const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
-    EXPECT_EQ(port.sender->Write(
-                  {.type = port.data_type, .chain = {&buffer, 1}, .tracking = Tracking{1, 2}}),
+    EXPECT_EQ(port.sender->Write({.type = port.data_type,
+                                  .stream = 1,
+                                  .chain = {&buffer, 1},
+                                  .tracking = Tracking{0, 2}}),
               WriteAnswer::kAccepted);
     port.Drain();
     EXPECT_EQ(port.receiver->refusals(), 0U) << name;

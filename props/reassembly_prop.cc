@@ -47,6 +47,14 @@ void Classify(const Outcome& outcome, size_t open_before, Floors& floors) {
   if (open_before > 1) floors.Reached("interleaved");
 }
 
+// SHM-14: what neither arrives nor is refused.
+void ClassifyCancelled(const CoreReceiver& core, Floors& floors) {
+  for (const Action& action : core.actions()) {
+    if (action.kind == Action::Kind::kCancel) floors.Reached("cancelled");
+    if (action.kind == Action::Kind::kDrop) floors.Reached("dropped");
+  }
+}
+
 // Every descriptor that came has one end, or is held by an open assembly (FDS-5).
 class FdCensus {
  public:
@@ -83,16 +91,34 @@ TEST(ReassemblyProp, AnyConversationWhateverIsHandledAsTheNaiveModelSays) {
       RC_ASSERT(pair.Perform(action));
       census.Ended(pair.of_core());
       Classify(pair.of_core(), open_before, floors);
+      if (action.kind == ReceiverAction::Kind::kDatagram) ClassifyCancelled(pair.core(), floors);
     }
     RC_ASSERT(pair.Close());
     census.Ended(pair.of_core());
     RC_ASSERT(census.came() == census.ended());
   }));
-  floors.Expect({"refused FRG-1",   "refused FRG-2",      "refused FRG-3",        "refused FRG-8",
-                 "refused FRG-10",  "refused FDS-1",      "refused FDS-2",        "refused HDR-1",
-                 "refused HDR-4",   "refused RCV-1",      "refused SHM-1",        "refused SHM-2",
-                 "discarded FRG-3", "discarded FRG-8",    "discarded FRG-9",      "discarded RCV-1",
-                 "discarded SHM-2", "delivered with fds", "delivered references", "interleaved"});
+  floors.Expect({"refused FRG-1",
+                 "refused FRG-2",
+                 "refused FRG-3",
+                 "refused FRG-8",
+                 "refused FRG-10",
+                 "refused FDS-1",
+                 "refused FDS-2",
+                 "refused HDR-1",
+                 "refused HDR-4",
+                 "refused RCV-1",
+                 "refused SHM-1",
+                 "refused SHM-2",
+                 "discarded FRG-3",
+                 "discarded FRG-8",
+                 "discarded FRG-9",
+                 "discarded RCV-1",
+                 "discarded SHM-2",
+                 "delivered with fds",
+                 "delivered references",
+                 "interleaved",
+                 "cancelled",
+                 "dropped"});
 }
 
 // FRG-8: memory, buffer capacity included, stays within the stated function.

@@ -98,13 +98,19 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   }
   const bool later = wire.bytes[13] != 0;
   const bool more = wire.bytes[14] != 0;
+  const bool tracked = port_.has_tracking && wire.bytes[12] != 0 && wire.bytes[15] != 0;
+  const bool cancelled = tracked && Number(wire.bytes, 20, 4) == 1;  // of a first datagram
   if (!later && !more) {
+    if (cancelled) {
+      outcome.closed = now_.fds;
+      return nullptr;
+    }
     outcome.delivered = true;
     outcome.message = now_;
     return nullptr;
   }
   if (!port_.takes_fragments) return "FRG-10";
-  if (!later) return found >= 0 ? "FRG-1" : Begin(sender);
+  if (!later) return found >= 0 ? "FRG-1" : Begin(sender, cancelled, outcome);
   if (found < 0) return "FRG-2";
   return Continue(static_cast<size_t>(found), more, outcome);
 }
@@ -129,16 +135,27 @@ bool ReferenceModel::HasQuota(int32_t owner, size_t more_open, size_t more_bytes
   return own_bytes <= (port_.bytes - others_bytes) / 2;
 }
 
-const char* ReferenceModel::Begin(int32_t sender) {
+const char* ReferenceModel::Begin(int32_t sender, bool cancelled, Outcome& outcome) {
   const int32_t owner = port_.key_has_sender ? sender : now_.pid;
   const size_t size = now_.payload.size();
   if (size > port_.assembly_bytes || !HasQuota(owner, 1, size)) return "FRG-8";
-  open_.push_back(Open{sender, now_});
+  open_.push_back(Open{sender, now_, cancelled});
+  if (cancelled) {
+    outcome.closed = now_.fds;
+    Message& kept = open_.back().message;
+    kept.fds.clear();
+    kept.payload.clear();
+    kept.kinds.clear();
+  }
   return nullptr;
 }
 
 const char* ReferenceModel::Continue(size_t index, bool more, Outcome& outcome) {
   Message& open = open_[index].message;
+  if (open_[index].cancelled) {
+    if (!more) open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
+    return nullptr;
+  }
   const char* discards = nullptr;
   if (now_.type != open.type) {
     discards = "FRG-3";

@@ -85,6 +85,12 @@ class Budget {
     sender.bytes += bytes;
     bytes_ += bytes;
   }
+  // Bytes of a thing that stays.
+  void Shrink(Sender& sender, uint32_t bytes) {
+    assert(bytes <= sender.bytes);
+    sender.bytes -= bytes;
+    bytes_ -= bytes;
+  }
   void Remove(int32_t sender, uint32_t bytes) {
     Sender& found = senders_.Place(sender);
     assert(found.count > 0 && bytes <= found.bytes && bytes <= bytes_);

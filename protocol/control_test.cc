@@ -210,7 +210,7 @@ TEST(Discards, RCV_5_OnlyForFourKindsOfRefusal) {
     const Rule rule = static_cast<Rule>(i);
     const std::string_view id = Id(rule);
     const bool discards = id == "RCV-1" || id == "FRG-3" || id == "FRG-8" || id == "SHM-1" ||
-                          id == "SHM-2" || id == "SHM-10";
+                          id == "SHM-2" || id == "SHM-10" || id == "SHM-14";
     EXPECT_EQ(Discards(rule), discards) << id;
   }
 }

@@ -74,6 +74,10 @@ class ReassemblyTest : public testing::Test {
         return "refuse " + id;
       case Kind::kDiscard:
         return "discard " + slot + " " + id;
+      case Kind::kCancel:
+        return "cancel " + slot;
+      case Kind::kDrop:
+        return "drop " + slot;
     }
     return "";
   }
@@ -263,6 +267,39 @@ TEST_F(ReassemblyTest, FRG_8_BytesInAllAreBounded) {
   EXPECT_EQ(First({.stream = 3, .bytes = 1}), "refuse FRG-8");
   EXPECT_EQ(Final({.stream = 2, .bytes = 1}), "refuse FRG-8; discard 1 FRG-8");
   EXPECT_EQ(state_.budget().bytes(), 20U);
+}
+
+// What follows of a cancelled message is no orphan, and holds nothing but its key.
+TEST_F(ReassemblyTest, SHM_14_ACancelledMessageIsDroppedWithAllItsFragments) {
+  Limit(1, 100, 1000, 200);
+  EXPECT_EQ(First({.bytes = 50}), "open 0");
+  EXPECT_EQ(After(Cancelled{5, 101}), "cancel 0");
+  EXPECT_EQ(state_.budget().bytes(), 0U);
+  EXPECT_EQ(state_.open(), 1U);
+  EXPECT_EQ(Middle({.bytes = 1000}), "drop 0");
+  EXPECT_EQ(Middle({.bytes = 0, .type = 9}), "drop 0");
+  EXPECT_EQ(First(), "refuse FRG-1");
+  EXPECT_EQ(First({.stream = 6}), "refuse FRG-8");  // it is the sender's one
+  EXPECT_EQ(First({.sender = 102}), "open 1");
+  EXPECT_EQ(Final(), "drop 0");
+  EXPECT_EQ(Final(), "refuse FRG-2");
+  EXPECT_EQ(First({.bytes = 50}), "open 0");
+  EXPECT_EQ(Final({.bytes = 0}), "finish 0 50 bytes !FRG-7");
+  EXPECT_EQ(state_.budget().CountOf(101), 0U);
+}
+
+TEST_F(ReassemblyTest, SHM_14_ACancelledMessageEndsAsOthersDo) {
+  for (const ReassemblyEvent& end : {ReassemblyEvent(Refused{5, 101, Rule::kRcv1}),
+                                     ReassemblyEvent(SenderDied{101}), ReassemblyEvent(Closed{})}) {
+    EXPECT_EQ(First(), "open 0");
+    EXPECT_EQ(After(Cancelled{5, 101}), "cancel 0");
+    EXPECT_EQ(First(), "refuse FRG-1");
+    EXPECT_EQ(Whole(), "deliver 10 bytes !FRG-6");
+    EXPECT_NE(After(end).find("discard 0"), std::string::npos) << ToString(end);
+    EXPECT_EQ(state_.open(), 0U);
+    EXPECT_EQ(state_.budget().bytes(), 0U);
+    EXPECT_EQ(Final(), "refuse FRG-2");
+  }
 }
 
 TEST_F(ReassemblyTest, FRG_8_ALimitOfNothingRefusesEverything) {

@@ -170,6 +170,12 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
      "Out of shared memory is told by oosm and answered by shm_ack."},
     {kShm13, "SHM-13", kMust, kReceiver,
      "A chunk the handler took keeps its segment mapped until it is released."},
+    {kShm14, "SHM-14", kMust, kReceiver,
+     "A tracked message is taken by compare-and-swap of its stream to 0; where "
+     "that fails it was cancelled, and is dropped with all its fragments."},
+    {kShm15, "SHM-15", kMust, kSender,
+     "A tracking word is set before the first datagram is sent, cancelled by "
+     "the receiver's compare-and-swap, and lies within the segment's header."},
     {kFds1, "FDS-1", kMust, kBoth,
      "Descriptors travel only with a first fragment or an unfragmented "
      "datagram."},

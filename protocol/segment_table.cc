@@ -77,6 +77,15 @@ std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& referen
   return std::nullopt;
 }
 
+std::optional<Rule> SegmentTable::JudgeTracking(int32_t sender, const Tracking& tracking,
+                                                uint32_t& slot) const {
+  const std::optional<uint32_t> found = Find(sender, tracking.mmap_id);
+  if (!found || segments_[*found].poisoned) return Rule::kShm14;
+  if (tracking.tracking_id >= TrackingSlots(config_.layout, config_.geometry)) return Rule::kShm14;
+  slot = *found;
+  return std::nullopt;
+}
+
 void SegmentTable::Hold(const Holding& holding) {
   Segment& segment = segments_[holding.slot];
   segment.held_count += holding.chunk_count;

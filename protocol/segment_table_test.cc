@@ -295,5 +295,25 @@ TEST(Segment, SHM_10_IsUnknownUntilAnnounced) {
   EXPECT_TRUE(ids.empty());
 }
 
+// SHM-14: the segment is the sender's, and the word in its header.
+TEST(SegmentTable, SHM_14_ATrackingWordLiesInAKnownHeader) {
+  for (const auto& [layout, slots] :
+       {std::pair(SegmentLayout::kSourced, 488U), std::pair(SegmentLayout::kOosm, 487U)}) {
+    Desk desk({.layout = layout});
+    desk.Announce(7, 0);
+    const uint32_t announced = desk.Announce(7, 3);
+    uint32_t slot = 99;
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), kGood);
+    EXPECT_EQ(slot, announced);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots - 1}, slot), kGood);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0xffffffff}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {1, 0}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(8, {3, 0}, slot), Rule::kShm14);
+    desk.table.Poison(announced);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), Rule::kShm14);
+  }
+}
+
 }  // namespace
 }  // namespace portproof

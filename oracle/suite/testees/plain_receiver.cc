@@ -180,6 +180,11 @@ void PlainReceiver::Handle(Received& received) {
   std::vector<uint8_t> payload(bytes.begin() + kHeaderBytes, bytes.end());
   std::vector<Chunk> chunks;
   if (header->mmap && !Resolve(received, *header, payload, chunks)) return;
+  if (Cancelled(received, *header)) {
+    Free(chunks);
+    CloseAll(received.fds);
+    return;
+  }
   if (header->nf || header->mf) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;
