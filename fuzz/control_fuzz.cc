@@ -21,6 +21,7 @@ std::string_view Expected(const Received& got, const Header& header, const Intak
   return got.rights_messages > 1               ? "FDS-2"
          : got.fds > profile.fds_max           ? "FDS-2"
          : got.control_truncated               ? "RCV-1"
+         : got.bytes == 0                      ? "HDR-8"
          : got.bytes < 16                      ? "HDR-1"
          : got.truncated                       ? "RCV-1"
          : got.bytes > kMax + 16               ? "RCV-1"

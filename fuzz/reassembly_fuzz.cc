@@ -36,9 +36,9 @@ class FdCensus {
 Port TinyPort(const Profile& profile) {
   Port port = PortOf(profile);
   port.open_per_sender = 2;
-  port.open = 3;
+  port.open = 5;
   port.assembly_bytes = 100;
-  port.bytes = 150;
+  port.bytes = 220;
   return port;
 }
 
@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const Profile& profile = Profiles()[data[0] % Profiles().size()];
   const Port port = TinyPort(profile);
-  const uint64_t memory_max = MemoryBytesMax({2, 3, 100, 150});
+  const uint64_t memory_max = MemoryBytesMax({2, 5, 100, 220});
   ReceiverPair& pair = PairOf(profile, port);
   static ReceiverAction action;
   FdCensus census;

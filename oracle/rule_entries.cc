@@ -140,9 +140,11 @@ const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
     {kFrg7, "An empty fragment says nothing and costs a system call.",
      "The final fragment carries the last byte.",
      "The final fragment is empty: the bytes ended exactly at the limit before it."},
-    {kFrg8, "Any peer can open streams and never finish them.",
+    {kFrg8,
+     "Any peer can open streams and never finish them; one that takes all there is starves the "
+     "others.",
      "The 65th open assembly of a sender is refused.",
-     "A hundred thousand open assemblies are held."},
+     "A hundred thousand open assemblies are held; or one sender holds all the bytes."},
     {kFrg9, "What a dead sender began will never end.",
      "remove_pid: its assemblies are discarded, their descriptors closed.",
      "They stay until the port is closed, with their descriptors."},
@@ -199,6 +201,17 @@ const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
     {kShm13, "A handler may keep a chunk longer than its sender lives.",
      "The segment stays mapped until the chunk is released.",
      "remove_pid unmaps it under the handler."},
+    {kShm14,
+     "A router that waited too long gives the request to another process; the first must not "
+     "answer it too.",
+     "The word of slot 3 holds 5: the receiver makes it 0 and delivers the message of stream 5.",
+     "The word holds 0, since the sender cancelled; the receiver delivers the message all the "
+     "same."},
+    {kShm15,
+     "The receiver may take the message before sendmsg returns: a word that is set afterwards "
+     "cancels it.",
+     "Slot 487 of 488 is set to 5, then the message of stream 5 is sent.",
+     "Slot 488: its word is the beginning of chunk 0."},
     {kFds1, "Descriptors belong to the message, and its header is the first fragment's.",
      "Two descriptors with the first fragment.", "One with the last."},
     {kFds2, "Unasked-for descriptors fill the receiver's table.",

@@ -23,6 +23,12 @@ class AtomicWords {
     return At(word).compare_exchange_strong(seen, seen & ~bits, std::memory_order_acquire,
                                             std::memory_order_relaxed);
   }
+  // For tracking words (protocol/tracking.h).
+  void Store(size_t word, uint64_t value) { At(word).store(value, std::memory_order_release); }
+  bool Replace(size_t word, uint64_t seen, uint64_t value) {
+    return At(word).compare_exchange_strong(seen, value, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed);
+  }
   void Free(size_t word, uint64_t bits) { At(word).fetch_or(bits, std::memory_order_release); }
 
  private:

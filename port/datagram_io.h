@@ -125,6 +125,8 @@ class ReceiveBatch {
  public:
   static constexpr unsigned kDatagramsMax = 16;
   static constexpr size_t kFdsMax = 2;  // of a message, in any profile (FDS-2)
+  // Descriptor slots that one call can fill (see kControlBytes).
+  static constexpr unsigned kSlotsMax = kDatagramsMax * 18;
 
   ReceiveBatch();
   ReceiveBatch(const ReceiveBatch&) = delete;
@@ -160,6 +162,12 @@ class ReceiveBatch {
     const size_t bytes = std::min<size_t>(messages_[index].msg_len, vectors_[index].iov_len);
     return {static_cast<const uint8_t*>(vectors_[index].iov_base), bytes};
   }
+  // Whether one that was taken used descriptor slots, or would have where there were any.
+  bool UsedSlots(unsigned index, const Received& received) const {
+    const size_t control = messages_[index].msg_hdr.msg_controllen;
+    return received.fds != 0 || received.control_truncated ||
+           (control != 0 && control != CMSG_SPACE(sizeof(ucred)));  // a pidfd
+  }
   // No byte, no control data: perhaps the end of file.
   bool IsZero(unsigned index) const;
 
@@ -185,9 +193,11 @@ class ReceiveBatch {
   // for all the 253 the kernel passes. But what has no place here the kernel never puts
   // into the table, where 16 datagrams would have up to 4048 until the first is looked at,
   // and an honest one behind them in the same call would come without its own (RCV-5). So
-  // a call needs at most 16 times 10 slots, or 18 where there are no credentials.
+  // a call needs at most 16 times 10 slots, or 18 where there are no credentials; how many
+  // a call takes where there are fewer free, protocol/turn.h says.
   static constexpr size_t kControlBytes =
       CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE((kFdsMax + 1) * sizeof(int)) + CMSG_SPACE(sizeof(int));
+  static_assert(kSlotsMax == kDatagramsMax * (kControlBytes - CMSG_LEN(0)) / sizeof(int));
   struct alignas(cmsghdr) Control {
     std::array<uint8_t, kControlBytes> bytes;
   };

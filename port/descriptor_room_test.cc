@@ -11,10 +11,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "port/fault_kernel.h"
 #include "port/testing.h"
 
 namespace portproof {
@@ -25,6 +27,7 @@ using testing::Newest;
 using testing::NewSegment;
 using testing::OpenDescriptors;
 using testing::ProfileOf;
+using testing::SendRaw;
 
 OwnedFd OpenNull() { return OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
@@ -97,6 +100,8 @@ TEST(DescriptorRoomTest, FDS_7_NoRoomToReceive) {
     for (size_t slots = 0; slots <= each * kMessages + 1; ++slots) {
       SCOPED_TRACE(std::to_string(each) + " each, room for " + std::to_string(slots));
       LocalPort port;
+      std::vector<Fds> kept;
+      port.handler = [&](Message& message) { kept.push_back(std::move(message.fds)); };
       const OwnedFd fd = OpenNull();
       const std::array<int, 2> passed = {fd.get(), fd.get()};
       for (uint32_t i = 0; i < kMessages; ++i) {
@@ -107,9 +112,11 @@ TEST(DescriptorRoomTest, FDS_7_NoRoomToReceive) {
         const Room room(slots);
         port.Drain();
       }
-      const size_t fits = std::min(kMessages, slots / each);  // they came in one call
+      const size_t fits = std::min(kMessages, slots / each);  // they are kept
       EXPECT_EQ(port.delivered.size(), fits);
-      for (const auto& delivered : port.delivered) EXPECT_EQ(delivered.fds, each);
+      ASSERT_EQ(kept.size(), fits);
+      for (const Fds& fds : kept) EXPECT_EQ(fds.size(), each);
+      kept.clear();
       EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), kMessages - fits);
       EXPECT_EQ(port.receiver->refusals(), kMessages - fits);
       EXPECT_EQ(OpenDescriptors(), before + 3);
@@ -263,6 +270,185 @@ TEST(DescriptorRoomTest, RCV_5_ANeighboursSurplusTakesNoRoom) {
     }
   }
   EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// A stream of datagrams: honest ones, and such as are refused by each rule that closes
+// what came with them. Streams tell them apart.
+void SendMix(const LocalPort& port, uint32_t seed, size_t datagrams, int fd) {
+  std::mt19937 random(seed);
+  const auto below = [&random](uint32_t bound) { return static_cast<uint32_t>(random() % bound); };
+  uint32_t plain_left = 0;
+  for (uint32_t i = 0; i < datagrams; ++i) {
+    Header header = {.stream = i, .pid = ::getpid(), .type = port.data_type};
+    if (plain_left == 0 && below(40) == 0) plain_left = 2 * kSinglyReads;
+    size_t fds = below(3);
+    if (plain_left != 0) {
+      --plain_left;
+      fds = 0;
+    }
+    switch (below(8)) {
+      case 0:  // FRG-2, FDS-1
+        header.nf = true;
+        break;
+      case 1:  // HDR-4
+        header.type = 200;
+        break;
+      case 2:  // FDS-2
+        if (fds != 0) fds = 3 + below(10);
+        break;
+      case 3:  // opened once, and then FRG-1
+        header.mf = true;
+        header.stream = 1'000'000 + below(3);
+        break;
+      case 4:  // its end
+        header.nf = true;
+        header.stream = 1'000'000 + below(3);
+        fds = 0;
+        break;
+      default:
+        break;
+    }
+    SendRaw(port, header, "x", std::vector<int>(fds, fd));
+  }
+}
+
+struct Outcome {
+  std::vector<std::string> lines;
+  uint64_t refusals = 0;
+};
+
+// What a receiver makes of a mix. Its handler keeps the descriptors of some messages.
+Outcome OutcomeOf(uint32_t seed, size_t slots, bool keeps, uint32_t reads_per_turn) {
+  constexpr size_t kDatagrams = 200;
+  LocalPort port(ProfileOf("unit-1.35.0"), {.reads_per_turn = reads_per_turn});
+  std::vector<Fds> kept;
+  port.handler = [&](Message& message) {
+    if (keeps && message.header.stream % 16 == 0) kept.push_back(std::move(message.fds));
+  };
+  const OwnedFd fd = OpenNull();
+  SendMix(port, seed, kDatagrams, fd.get());
+  {
+    const Room room(slots);
+    EXPECT_EQ(port.Drain(), Next::kWait);
+  }
+  Outcome outcome = {.refusals = port.receiver->refusals()};
+  for (const auto& delivered : port.delivered) {
+    outcome.lines.push_back("stream " + std::to_string(delivered.header.stream) + " fds " +
+                            std::to_string(delivered.fds) + " bytes " +
+                            std::to_string(delivered.text.size()));
+  }
+  for (const Refusal& refusal : port.told) {
+    const uint32_t stream = refusal.header ? refusal.header->stream : 0;
+    outcome.lines.push_back(std::string(Id(refusal.rule)) + " stream " + std::to_string(stream));
+  }
+  return outcome;
+}
+
+// RCV-5: with few slots free, what a receiver that reads one datagram at a time gets and
+// refuses is what any receiver gets and refuses.
+TEST(DescriptorRoomTest, RCV_5_AFullTableIsReadAsOneAtATime) {
+  const size_t before = OpenDescriptors();
+  for (size_t slots = 1; slots <= 40; ++slots) {
+    for (uint32_t seed = 0; seed < 6; ++seed) {
+      SCOPED_TRACE("room for " + std::to_string(slots) + ", seed " + std::to_string(seed));
+      const bool keeps = seed % 2 != 0;
+      const Outcome singly = OutcomeOf(seed, slots, keeps, 1);
+      const Outcome batched = OutcomeOf(seed, slots, keeps, kReadsPerTurn);
+      EXPECT_EQ(batched.lines, singly.lines);
+      EXPECT_EQ(batched.refusals, singly.refusals);
+      EXPECT_NE(singly.refusals, 0U);
+    }
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// Until it is over: a port that read in batches reads singly from the first that lost its
+// descriptors, however many come without any, and in batches when there is room again.
+TEST(DescriptorRoomTest, RCV_5_OneAtATimeUntilThereIsRoom) {
+  testing::FaultKernel kernel;
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  const OwnedFd fd = OpenNull();
+  const int passed = fd.get();
+  const auto write = [&](uint32_t count, std::span<const int> fds) {
+    for (uint32_t i = 0; i < count; ++i) {
+      ASSERT_EQ(port.Write("x", i, fds), WriteAnswer::kAccepted);
+    }
+  };
+  const auto calls_for = [&](uint32_t plain) {
+    write(plain, {});
+    const uint64_t before = kernel.count(testing::Call::kReceive);
+    port.Drain();
+    return kernel.count(testing::Call::kReceive) - before;
+  };
+  EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads + 1);
+  EXPECT_EQ(kernel.count(testing::Call::kFreeSlots), 1U);  // before the one that found nothing
+  EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads / 16 + 1);
+  write(1, {&passed, 1});
+  {
+    const Room room(0);
+    port.Drain();
+  }
+  EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), 1U);
+  write(2, {&passed, 1});
+  write(3 * kSinglyReads, {});
+  write(2, {&passed, 1});
+  {
+    const Room room(1);
+    port.Drain();
+    EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads + 1);
+  }
+  EXPECT_EQ(port.receiver->refusals(), 1U);
+  EXPECT_EQ(kernel.count(testing::Call::kFreeSlots), 5U);
+  EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads + 1);
+  EXPECT_EQ(calls_for(kSinglyReads), kSinglyReads / 16 + 1);
+}
+
+// A kernel that does not tell the room is taken for one that has none, until it tells.
+TEST(DescriptorRoomTest, RCV_5_RoomThatIsNotKnownIsNone) {
+  testing::FaultKernel kernel({.call = testing::Call::kFreeSlots, .number = 0, .error = EINTR});
+  LocalPort port(Newest(), {}, {}, {}, kernel);
+  port.BeginBatches();
+  EXPECT_TRUE(kernel.fired());
+  EXPECT_TRUE(port.workspace.slots_short);
+  port.BeginBatches();
+  EXPECT_FALSE(port.workspace.slots_short);
+  EXPECT_EQ(kernel.count(testing::Call::kReceive), 2 * (kSinglyReads + 1));
+}
+
+// What one port of a loop saw, the others heed.
+TEST(DescriptorRoomTest, RCV_5_OneOfAllPortsSeesIt) {
+  LocalPort port;
+  port.BeginBatches();
+  const OwnedFd fd = OpenNull();
+  const int passed = fd.get();
+  for (uint32_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(port.Write("honest", i, {&passed, 1}), WriteAnswer::kAccepted);
+  }
+  port.workspace.slots_short = true;
+  {
+    const Room room(1);
+    port.Drain();
+  }
+  EXPECT_EQ(port.receiver->refusals(), 0U);
+}
+
+// The two that were found: one slot, an orphan's descriptor before an honest one's.
+TEST(DescriptorRoomTest, RCV_5_OneSlotServesOneAfterTheOther) {
+  for (const bool orphan : {true, false}) {
+    LocalPort port;
+    const OwnedFd fd = OpenNull();
+    SendRaw(port, {.stream = 1, .pid = ::getpid(), .type = port.data_type, .nf = orphan}, "first",
+            {fd.get()});
+    SendRaw(port, {.stream = 2, .pid = ::getpid(), .type = port.data_type}, "second", {fd.get()});
+    {
+      const Room room(1);
+      port.Drain();
+    }
+    EXPECT_EQ(port.receiver->refusals(Rule::kRcv1), 0U);
+    ASSERT_EQ(port.delivered.size(), orphan ? 1U : 2U);
+    EXPECT_EQ(port.delivered.back().text, "second");
+    EXPECT_EQ(port.delivered.back().fds, 1U);
+  }
 }
 
 }  // namespace

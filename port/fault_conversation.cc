@@ -105,6 +105,7 @@ bool FaultConversation::Play() {
 
 bool FaultConversation::Adopt(SocketPair pair) {
   const SenderOptions sending = {.profile = ends_.profile, .sizes = pair.sizes};
+  const int send_end = pair.send_end.get();
   if (ends_.shared_sender) {
     bool ok = false;
     sender_ = std::make_unique<SharedEnd>(*workspace_, std::move(pair.send_end), sending, ok);
@@ -125,7 +126,18 @@ bool FaultConversation::Adopt(SocketPair pair) {
       [this](Message& message) { OnMessage(message); });
   if (!receiver.ok()) return false;
   receiver_ = *std::move(receiver);
+  if (ends_.batches) BeginBatches(send_end);
   return true;
+}
+
+void FaultConversation::BeginBatches(int send_end) {
+  kernel_.set_asleep(true);
+  for (uint32_t i = 0; i < kSinglyReads; ++i) {
+    SendRaw(send_end, {.stream = i, .pid = ::getpid(), .type = type_}, "");
+  }
+  while (receiver_->Turn() == Next::kCallAgain) {
+  }
+  kernel_.set_asleep(false);
 }
 
 void FaultConversation::End() {
@@ -279,6 +291,7 @@ void FaultConversation::WriteShared(uint32_t id) {
 // ---------------------------------------------------------------- running
 
 void FaultConversation::OnMessage(Message& message) {
+  if (message.payload.empty()) return;  // before the conversation
   const std::string text = TextOf(message.payload);
   const auto id = static_cast<uint32_t>(std::atoi(text.c_str()));
   EXPECT_TRUE(arrived_.insert(id).second) << "twice: " << id;

@@ -46,6 +46,7 @@ struct Ends {
   const Profile* profile = &Newest();
   bool seqpacket = true;       // else SOCK_DGRAM
   bool shared_sender = false;  // else a Sender
+  bool batches = false;        // the receiver reads in batches; else singly (RCV-5)
 };
 
 // What a conversation needs of either kind of sender.
@@ -96,6 +97,7 @@ class FaultConversation {
   WriteAnswer Write(uint32_t id, size_t bytes, size_t fd_count, bool batch);
   void WritePieces(uint32_t id);
   void WriteShared(uint32_t id);
+  void BeginBatches(int send_end);
   void OnMessage(Message& message);
   void TakeCompletions();
   void Run();

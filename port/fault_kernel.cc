@@ -21,6 +21,7 @@ std::string ToString(const Fault& fault) {
 
 // Counts the call; whether it is the one.
 bool FaultKernel::Due(Call call) {
+  if (asleep_) return false;
   const uint64_t number = counts_[static_cast<size_t>(call)]++;
   return call == fault_.call && number == fault_.number;
 }
@@ -110,7 +111,7 @@ int FaultKernel::ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int 
     return -1;
   }
   const int received = RealKernel::ReceiveMessages(fd, messages, count, flags);
-  for (int i = 0; i < received; ++i) received_ += messages[i].msg_len != 0;
+  for (int i = 0; i < received && !asleep_; ++i) received_ += messages[i].msg_len != 0;
   if (!due || received <= 0 || messages[0].msg_len == 0) return received;
   Meet(messages[0].msg_hdr);
   messages[0].msg_hdr.msg_flags |= fault_.flags;
@@ -178,6 +179,9 @@ int FaultKernel::Close(int fd) {  // it is closed all the same, as Linux does it
   const int closed = RealKernel::Close(fd);
   if (fails) errno = error;
   return fails ? -1 : closed;
+}
+int FaultKernel::FreeSlots(unsigned most, unsigned& free) {
+  return Fails(Call::kFreeSlots) ? -1 : RealKernel::FreeSlots(most, free);
 }
 int FaultKernel::MemoryFile(const char* name) {
   return Fails(Call::kMemoryFile) ? -1 : RealKernel::MemoryFile(name);

@@ -31,6 +31,7 @@ enum class Call : uint8_t {
   kHungUp,
   kDuplicate,
   kClose,
+  kFreeSlots,
   kMemoryFile,
   kTruncate,
   kAddSeals,
@@ -39,7 +40,7 @@ enum class Call : uint8_t {
   kReadAt,
   kMap,
 };
-inline constexpr size_t kCalls = 17;
+inline constexpr size_t kCalls = 18;
 
 struct Fault {
   Call call = Call::kSend;
@@ -66,6 +67,9 @@ class FaultKernel : public RealKernel {
   explicit FaultKernel(const Fault& fault = {}, bool seqpacket = true)
       : fault_(fault), seqpacket_(seqpacket) {}
 
+  // Neither fails nor counts anything until it is woken.
+  void set_asleep(bool asleep) { asleep_ = asleep; }
+
   bool fired() const { return fired_; }
   const Met& met() const { return met_; }
   uint64_t count(Call call) const { return counts_[static_cast<size_t>(call)]; }
@@ -83,6 +87,7 @@ class FaultKernel : public RealKernel {
   int HungUp(int fd, bool& hung_up) override;
   int Duplicate(int fd) override;
   int Close(int fd) override;
+  int FreeSlots(unsigned most, unsigned& free) override;
   int MemoryFile(const char* name) override;
   int Truncate(int fd, off_t bytes) override;
   int AddSeals(int fd, int seals) override;
@@ -102,6 +107,7 @@ class FaultKernel : public RealKernel {
 
   Fault fault_;
   bool seqpacket_;
+  bool asleep_ = false;
   bool fired_ = false;
   bool next_fails_ = false;
   Met met_;

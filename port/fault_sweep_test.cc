@@ -235,7 +235,7 @@ Expected EmptyComes(const Trial& trial) {
                       trial.conversation.kernel().met().unread == 0;
   if (is_end) return expected;
   const bool surplus = trial.fault.fds > trial.ends.profile->fds_max;
-  expected.refusals[surplus ? Rule::kFds2 : Rule::kHdr1] = 1;
+  expected.refusals[surplus ? Rule::kFds2 : Rule::kHdr8] = 1;
   return expected;
 }
 
@@ -276,7 +276,7 @@ Expected NoSegment(const Trial& trial) {
 }
 
 Expected NothingHappens(const Trial& trial) { return Whole(trial.kind); }
-Expected NoHangUp(const Trial& trial) { return Refuses(trial, Rule::kHdr1); }
+Expected NoHangUp(const Trial& trial) { return Refuses(trial, Rule::kHdr8); }
 
 // ------------------------------------------------------------------- ways
 
@@ -424,11 +424,16 @@ struct Named {
 
 std::vector<Named> AllEnds() {
   return {{"Alone", {}},
+          {"InBatches", {.batches = true}},
           {"Shared", {.shared_sender = true}},
+          {"SharedInBatches", {.shared_sender = true, .batches = true}},
           {"Datagram", {.seqpacket = false}},
           {"Old", {.profile = &ProfileOf("unit-0.2")}},
           {"OldSharedDatagram",
-           {.profile = &ProfileOf("unit-0.2"), .seqpacket = false, .shared_sender = true}}};
+           {.profile = &ProfileOf("unit-0.2"),
+            .seqpacket = false,
+            .shared_sender = true,
+            .batches = true}}};
 }
 
 class FaultSweepTest : public ::testing::TestWithParam<Named> {};

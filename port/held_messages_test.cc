@@ -151,7 +151,7 @@ TEST_F(HeldMessagesTest, AnAnnouncementIsForAllPorts) {
 
 // FRG-8, FRG-9: what is held or was not, and goes, frees what it names and is known.
 TEST_F(HeldMessagesTest, WhatIsHeldAndGoesFreesItsChunks) {
-  LocalPort port(Newest(), {.limits = {.open = 1}});
+  LocalPort port(Newest(), {.limits = {.open = 2}});
   const auto segment = NewSegment(0);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
   for (const uint32_t stream : {1U, 2U}) {  // the second does not fit

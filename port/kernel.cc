@@ -4,7 +4,11 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <vector>
 
 namespace portproof {
 
@@ -52,6 +56,21 @@ int RealKernel::HungUp(int fd, bool& hung_up) {
 int RealKernel::Duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 int RealKernel::Close(int fd) { return ::close(fd); }
+
+// poll says of each number that is no open file that it is none.
+int RealKernel::FreeSlots(unsigned most, unsigned& free) {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  const auto count = static_cast<unsigned>(std::min<rlim_t>(most, limit.rlim_cur));
+  std::vector<pollfd> numbers(count);
+  for (unsigned i = 0; i < count; ++i) {
+    numbers[i] = {static_cast<int>(limit.rlim_cur - count + i), 0, 0};
+  }
+  if (::poll(numbers.data(), count, 0) < 0) return -1;
+  free = 0;
+  for (const pollfd& number : numbers) free += (number.revents & POLLNVAL) != 0;
+  return 0;
+}
 
 int RealKernel::MemoryFile(const char* name) {
   return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

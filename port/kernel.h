@@ -43,6 +43,8 @@ class Kernel {
   virtual int HungUp(int fd, bool& hung_up) = 0;      // what poll says now
   virtual int Duplicate(int fd) = 0;                  // close-on-exec
   virtual int Close(int fd) = 0;
+  // How many of the highest `most` descriptor numbers that the process may use are free.
+  virtual int FreeSlots(unsigned most, unsigned& free) = 0;
 
   virtual int MemoryFile(const char* name) = 0;  // close-on-exec, may be sealed
   virtual int Truncate(int fd, off_t bytes) = 0;
@@ -66,6 +68,7 @@ class RealKernel : public Kernel {
   int HungUp(int fd, bool& hung_up) override;
   int Duplicate(int fd) override;
   int Close(int fd) override;
+  int FreeSlots(unsigned most, unsigned& free) override;
   int MemoryFile(const char* name) override;
   int Truncate(int fd, off_t bytes) override;
   int AddSeals(int fd, int seals) override;

@@ -19,6 +19,7 @@
 #include "port/atomic_words.h"
 #include "port/kernel.h"
 #include "protocol/segment_header.h"
+#include "protocol/tracking.h"
 
 namespace portproof {
 
@@ -47,6 +48,9 @@ class Mapping {
   std::span<uint8_t> bytes() const { return {memory_, bytes_}; }
   AtomicWords Words(SegmentLayout layout) const {
     return AtomicWords(reinterpret_cast<uint64_t*>(memory_ + FieldsOf(layout).bitmap));
+  }
+  AtomicWords TrackingWords(SegmentLayout layout) const {
+    return AtomicWords(reinterpret_cast<uint64_t*>(memory_ + TrackingOffset(layout)));
   }
   std::atomic_ref<uint16_t> SentOver(SegmentLayout layout) const {
     return std::atomic_ref(*reinterpret_cast<uint16_t*>(memory_ + FieldsOf(layout).sent_over));

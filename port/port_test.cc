@@ -143,7 +143,8 @@ TEST_F(PortTest, RefusalsChangeNothingElse) {
   EXPECT_EQ(port.receiver->refusals(Rule::kHdr4), 1U);
   EXPECT_EQ(port.receiver->refusals(Rule::kFrg2), 1U);
   EXPECT_EQ(port.receiver->refusals(Rule::kFrg1), 1U);
-  EXPECT_EQ(port.receiver->refusals(Rule::kHdr1) + port.receiver->refusals(Rule::kHdr8), 2U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr1), 1U);
+  EXPECT_EQ(port.receiver->refusals(Rule::kHdr8), 1U);
   EXPECT_EQ(port.receiver->refusals(), 7U);
 }
 
@@ -305,7 +306,7 @@ TEST_F(PortTest, TrackingIsByProfileAndFlag) {
     const auto range = segment->Allocate(100);
     segment->HandedOver({0, range->first, 100});
     SendRaw(port, {.pid = ::getpid(), .type = port.data_type, .mmap = true, .byte15 = one.byte15},
-            std::string(one.tracking_bytes, 't') + ReferenceText({0, range->first, 100}));
+            std::string(one.tracking_bytes, '\0') + ReferenceText({0, range->first, 100}));
     port.Drain();
     ASSERT_EQ(port.delivered.size(), 1U) << one.profile;
     EXPECT_EQ(port.delivered[0].text.size(), 100U);
@@ -434,6 +435,7 @@ TEST_F(PortTest, AChildForkedByAHandlerHoldsNoDescriptors) {
   constexpr uint32_t kMessages = ReceiveBatch::kDatagramsMax;
   LocalPort port;
   const std::array<int, 2> fds = {port.sender->fd(), port.receiver->fd()};
+  port.BeginBatches();
   for (uint32_t i = 0; i < 2 * kMessages; ++i) {
     EXPECT_EQ(port.Write("x", i, fds), WriteAnswer::kAccepted);
   }
@@ -443,7 +445,7 @@ TEST_F(PortTest, AChildForkedByAHandlerHoldsNoDescriptors) {
   int status = -1;
   port.handler = [&](Message&) {
     most = std::max(most, OpenDescriptors());
-    if (port.delivered.size() != kMessages + 1) return;  // of a batch, not of one datagram
+    if (port.delivered.size() != 2) return;  // the second of a batch
     const pid_t child = ::fork();
     is_child = child == 0;
     if (is_child) return;

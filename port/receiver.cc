@@ -222,9 +222,12 @@ inline void Receiver::OnAdmitted(Incoming& incoming) {
     if (!TakeReferences(incoming)) return;
   }
   if (!IsMessage(header)) {
-    Step(reassembly_, Datagram{header, incoming.sender, incoming.payload_bytes},
-         workspace_.actions);
-    Perform(incoming);
+    OnFragment(incoming);
+    return;
+  }
+  if (incoming.tracked && IsCancelled(incoming)) {
+    ReleaseHoldings();
+    incoming.fds.clear();
     return;
   }
   if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {
@@ -251,11 +254,26 @@ inline void Receiver::OnDatagram(const Received& received, Incoming& incoming) {
   OnAdmitted(incoming);
 }
 
+// RCV-5.
+unsigned Receiver::DatagramsOfNextCall() {
+  if (caution_.MustAsk(workspace_.slots_short)) [[unlikely]]
+    AskForRoom();
+  return caution_.ReadsSingly(workspace_.slots_short) ? 1 : ReceiveBatch::kDatagramsMax;
+}
+
+void Receiver::AskForRoom() {
+  unsigned free = 0;
+  const int asked = workspace_.kernel.FreeSlots(ReceiveBatch::kSlotsMax, free);
+  const bool room = asked == 0 && free == ReceiveBatch::kSlotsMax;
+  workspace_.slots_short = !room;
+  caution_.Answered(room);
+}
+
 void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveBatch& batch = workspace.receive_batch;
   const auto datagram_bytes = static_cast<uint32_t>(DatagramBytesMax(options_.sizes.max_size));
-  const unsigned wanted = std::min(ReceiveBatch::kDatagramsMax, turn.reads_left);
+  const unsigned wanted = std::min(DatagramsOfNextCall(), turn.reads_left);
   const unsigned ready = batch.Prepare(workspace.pool, wanted, datagram_bytes);
   if (ready == 0) {
     next = After(turn, Answer::kNoBuffer);
@@ -273,6 +291,9 @@ void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
     assert(incoming.fds.empty() && incoming.bytes() == 0);
     incoming.index = index;
     const Received received = batch.Take(index, incoming.fds);
+    caution_.Came(batch.UsedSlots(index, received));
+    if (received.control_truncated) [[unlikely]]
+      workspace.slots_short = true;
     if (received.bytes == 0 && IsEnd(index, count, incoming.fds.size())) {
       next = After(turn, Answer::kEndOfFile);
       return;

@@ -15,7 +15,7 @@
 //             between turns no buffer of the loop's. A child that was forked cannot use
 //             it, and adopts anew (PRT-1). Not for several threads
 //   rules     HDR-1, HDR-4, HDR-7, HDR-8, FRG-1 ... FRG-9, RCV-1 ... RCV-7, SHM-1, SHM-2,
-//             SHM-8 ... SHM-10, SHM-13, FDS-1 ... FDS-7, SOC-4, PRT-1, PRT-2
+//             SHM-8 ... SHM-10, SHM-13, SHM-14, FDS-1 ... FDS-7, SOC-4, PRT-1, PRT-2
 //   source    nxt_port_read_enable, nxt_port_read_handler, nxt_port_queue_read_handler
 //
 // A handler may write, take turns of other workspaces, close this receiver, or destroy it;
@@ -107,7 +107,8 @@ class Receiver {
   size_t open_assemblies() const { return reassembly_.open(); }
   uint64_t held_bytes() const { return reassembly_.budget().bytes(); }
   size_t held_messages() const { return held_.count(); }
-  int last_error() const { return last_error_; }  // errno that ended it, 0: none
+  uint64_t cancelled() const { return cancelled_; }  // messages that were taken back (SHM-14)
+  int last_error() const { return last_error_; }     // errno that ended it, 0: none
   const ReceiverOptions& options() const { return options_; }
 
  private:
@@ -122,7 +123,9 @@ class Receiver {
     unsigned index = 0;  // in the batch
     bool in_batch = true;
     bool resumed = false;  // it was held before
-    Part part;             // not in the batch
+    // SHM-14: whose word is to be taken, and of which segment.
+    std::optional<std::pair<uint32_t, Tracking>> tracked;
+    Part part;  // not in the batch
   };
 
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
@@ -130,6 +133,8 @@ class Receiver {
   // Not in a child either, to which a handler may return that forked (PRT-1).
   bool Usable() const { return open() && generation_ == ForkGeneration(); }
   void ShrinkIfIdle();
+  unsigned DatagramsOfNextCall();
+  ABSL_ATTRIBUTE_NOINLINE void AskForRoom();
   void Read(struct Turn& turn, Next& next, const bool& destroyed);
   bool IsEnd(unsigned index, unsigned count, size_t fds);
   void OnDatagram(const Received& received, Incoming& incoming);
@@ -141,6 +146,9 @@ class Receiver {
     return header.mmap && header.type != read_queue_type_;  // SHM-1
   }
   bool TakeReferences(Incoming& incoming);
+  std::optional<Rule> JudgeTracking(Incoming& incoming);
+  bool IsCancelled(Incoming& incoming);
+  void OnFragment(Incoming& incoming);
   // Never held: what is may wait for it (SHM-10).
   bool IsAnnouncement(const Header& header) const {
     return header.type == mmap_type_ && IsMessage(header);
@@ -199,6 +207,7 @@ class Receiver {
   std::optional<uint8_t> remove_pid_type_;
   Intake intake_;
   HandledTypes attended_ = HandledTypes::None();  // the receiver itself acts on them
+  Caution caution_;
   Reassembly reassembly_;
   HeldMessages held_;
   std::vector<Unfinished> unfinished_;
@@ -207,6 +216,7 @@ class Receiver {
   std::array<uint64_t, kRuleCount> refusals_ = {};
   std::array<std::pair<int32_t, int32_t>, 16> reported_ = {};  // header's pid, sender
   size_t reported_next_ = 0;
+  uint64_t cancelled_ = 0;
   int last_error_ = 0;
   bool* destroyed_ = nullptr;  // of the turn that is going on
   bool reading_ = false;       // the workspace's batch is ours

@@ -11,6 +11,31 @@
 
 namespace portproof {
 
+// SHM-14: the word is taken when the message has begun here, so that no refusal takes it.
+void Receiver::OnFragment(Incoming& incoming) {
+  const bool* const destroyed = destroyed_;
+  Actions& actions = workspace_.actions;
+  Step(reassembly_, Datagram{incoming.header, incoming.sender, incoming.payload_bytes}, actions);
+  const bool opens = actions.front().kind == Action::Kind::kOpen;
+  Perform(incoming);
+  if (!incoming.tracked || *destroyed) return;
+  if (!opens) {
+    incoming.tracked.reset();
+    return;
+  }
+  if (!IsCancelled(incoming)) return;
+  Step(reassembly_, Cancelled{incoming.header.stream, incoming.sender}, actions);
+  Perform(incoming);
+}
+
+bool Receiver::IsCancelled(Incoming& incoming) {
+  const auto& [slot, tracking] = *incoming.tracked;
+  const bool taken = options_.segments->receiver().Take(slot, tracking, incoming.header.stream);
+  incoming.tracked.reset();
+  if (!taken) ++cancelled_;
+  return !taken;
+}
+
 void Receiver::Perform(Incoming& incoming) {
   const bool* const destroyed = destroyed_;
   for (size_t i = 0; i < workspace_.actions.size(); ++i) {
@@ -33,10 +58,12 @@ void Receiver::Perform(Incoming& incoming) {
       case Action::Kind::kFinish:
         Finish(incoming, action);
         return;
+      case Action::Kind::kDrop:
       case Action::Kind::kRefuse:
         if (HasReferences(incoming.header)) ReleaseHoldings();
         incoming.fds.clear();
         break;
+      case Action::Kind::kCancel:
       case Action::Kind::kDiscard:
         Discard(action.slot);
         break;

@@ -25,6 +25,7 @@ bool Receiver::TakeReferences(Incoming& incoming) {
       refused = options_.segments->receiver().Accept(incoming.sender, workspace_.references,
                                                      workspace_.holdings);
     }
+    if (!refused) refused = JudgeTracking(incoming);
   } else if (!incoming.resumed && !IsAnnouncement(header)) {
     workspace_.references.clear();
     if (Hold(incoming)) return false;
@@ -33,6 +34,24 @@ bool Receiver::TakeReferences(Incoming& incoming) {
   incoming.fds.clear();
   RefuseAndDiscard(*refused, header, incoming.sender, incoming.resumed);
   return false;
+}
+
+// SHM-14: of the first datagram of a message whose references are good.
+std::optional<Rule> Receiver::JudgeTracking(Incoming& incoming) {
+  const Header& header = incoming.header;
+  const bool is_tracked =
+      options_.profile->byte15 == Byte15::kTracking && header.byte15 != 0 && !header.nf;
+  if (!is_tracked) return std::nullopt;
+  const std::span<const uint8_t> payload = PayloadOf(incoming);
+  const Tracking tracking = DecodeTracking(payload.first<kTrackingBytes>(), MachineByteOrder());
+  uint32_t slot = 0;
+  const auto refused = options_.segments->receiver().JudgeTracking(incoming.sender, tracking, slot);
+  if (refused) {
+    ReleaseHoldings();
+  } else {
+    incoming.tracked.emplace(slot, tracking);
+  }
+  return refused;
 }
 
 // Frees the chunks of the good references of a datagram that goes no further. In a child

@@ -239,6 +239,7 @@ TEST(ReceiverTest, SHM_6_WhatIsLeftOfABatchFreesItsChunks) {
     const size_t before = OpenDescriptors();
     const auto segment = testing::NewSegment(0);
     EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+    port.BeginBatches();
     for (uint32_t stream = 1; stream <= 3; ++stream) {
       const auto range = segment->Allocate(100);
       segment->HandedOver({0, range->first, 100});

@@ -85,6 +85,18 @@ uint32_t Segment::Release(const ChunkRange& range) {
   return ledger_.Release(range.allocation, range.first, range.count, words);
 }
 
+void Segment::Track(uint32_t slot, uint32_t stream) {
+  assert(slot < tracking_slots() && stream != 0);
+  AtomicWords words = mapping_.TrackingWords(layout_);
+  BeginTracking(words, slot, stream);
+}
+
+bool Segment::Cancel(uint32_t slot, uint32_t stream) {
+  if (generation_ != ForkGeneration() || slot >= tracking_slots() || stream == 0) return false;
+  AtomicWords words = mapping_.TrackingWords(layout_);
+  return CancelTracked(words, slot, stream);
+}
+
 void Segment::ReceiverDied() {
   if (generation_ != ForkGeneration()) return;
   AtomicWords words = mapping_.Words(layout_);

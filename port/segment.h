@@ -8,7 +8,7 @@
 //   holds     the descriptor, to announce it with, and the mapping. Not for several threads
 //             (SharedSender has the calls for that). In a child that was forked nothing
 //             is allocated or freed: it makes its own (PRT-1)
-//   rules     SHM-6, SHM-7, SHM-8, HDR-9, PRT-1
+//   rules     SHM-6, SHM-7, SHM-8, SHM-15, HDR-9, PRT-1
 //   source    nxt_port_new_port_mmap, nxt_port_mmap_get_buf, nxt_port_mmap_buf_completion
 //
 // The life of a range: Allocate; BufferOf it into a chain; HandedOver for each reference
@@ -60,6 +60,15 @@ class Segment {
   void TakenBack(const Reference& reference) { ledger_.TakenBack(reference, geometry_); }
   // How many chunks were still ours.
   uint32_t Release(const ChunkRange& range);
+
+  // SHM-15: slots are below this; the caller gives each to one message at a time.
+  uint32_t tracking_slots() const { return TrackingSlots(layout_, geometry_); }
+  // A message of that stream, not 0, is about to be sent (Sender does it).
+  void Track(uint32_t slot, uint32_t stream);
+  // Takes the message back: true, it will not be delivered; false, its receiver has taken
+  // it, or it was never tracked. Then, and when it failed, the slot is free again. Any
+  // thread's.
+  bool Cancel(uint32_t slot, uint32_t stream);
 
   // The only process that references went to is dead (nobody else frees its chunks).
   void ReceiverDied();

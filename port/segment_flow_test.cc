@@ -272,6 +272,10 @@ class ReceiveEnd {
         ++refused_count;
         for (const Holding& holding : holdings) segments_.Release(holding);
         return;
+      case Action::Kind::kCancel:
+      case Action::Kind::kDrop:
+        ADD_FAILURE() << "nothing is tracked";
+        return;
       case Action::Kind::kDiscard:
         for (const Holding& holding : open_[action.slot].holdings) segments_.Release(holding);
         open_[action.slot] = {};

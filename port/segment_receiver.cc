@@ -73,6 +73,18 @@ std::optional<Rule> SegmentReceiver::Accept(int32_t sender, std::span<const Refe
   return Rule::kShm2;
 }
 
+std::optional<Rule> SegmentReceiver::JudgeTracking(int32_t sender, const Tracking& tracking,
+                                                   uint32_t& slot) {
+  const Reference of_segment = {.segment_id = tracking.mmap_id};
+  PoisonWhatDied(sender, {&of_segment, 1});
+  return table_.JudgeTracking(sender, tracking, slot);
+}
+
+bool SegmentReceiver::Take(uint32_t slot, const Tracking& tracking, uint32_t stream) {
+  AtomicWords words = mapped_[slot].mapping.TrackingWords(table_.config().layout);
+  return TakeTracked(words, tracking.tracking_id, stream);
+}
+
 std::span<const uint8_t> SegmentReceiver::Memory(const Holding& holding) const {
   const Geometry& geometry = table_.config().geometry;
   const size_t begin = geometry.header_bytes + size_t{holding.first_chunk} * geometry.chunk_bytes;

@@ -7,7 +7,7 @@
 //   holds     one mapping for each segment, no descriptor. A segment with holdings stays
 //             mapped whoever dies (SHM-13); all others go with their sender, the holdings
 //             themselves are to be released before this is destroyed
-//   rules     SHM-2, SHM-6, SHM-8, SHM-9, SHM-13, FRG-9, FDS-5, RCV-2
+//   rules     SHM-2, SHM-6, SHM-8, SHM-9, SHM-13, SHM-14, FRG-9, FDS-5, RCV-2
 //   source    nxt_port_incoming_port_mmap
 #ifndef PORTPROOF_PORT_SEGMENT_RECEIVER_H_
 #define PORTPROOF_PORT_SEGMENT_RECEIVER_H_
@@ -36,6 +36,10 @@ class SegmentReceiver {
   std::optional<Rule> Announce(int32_t sender, std::vector<OwnedFd> fds, uint32_t* id = nullptr);
   std::optional<Rule> Accept(int32_t sender, std::span<const Reference> references,
                              std::vector<Holding>& holdings);
+  // SHM-14: whether a word is where the tracking says; the slot of its segment.
+  std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking, uint32_t& slot);
+  // False: the message was cancelled. precondition: JudgeTracking, in this turn
+  bool Take(uint32_t slot, const Tracking& tracking, uint32_t stream);
   // What the references named. It may change under the reader's eyes: copy, then check.
   std::span<const uint8_t> Memory(const Holding& holding) const;
   // A page of its segment was dead: the bytes may be zeros (SHM-8).

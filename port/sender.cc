@@ -70,7 +70,17 @@ inline WriteResult Sender::Put(const WriteRequest& request) {
   if (survey.mode == Mode::kShared && !SegmentsKnown(request.chain)) {
     return {WriteAnswer::kNoSegment};
   }
-  return queue_.WriteSurveyed(request, survey, actions_);
+  if (request.tracking && !CanTrack(*request.tracking)) return {WriteAnswer::kNoSegment};
+  const WriteResult result = queue_.WriteSurveyed(request, survey, actions_);
+  if (result.tracked) [[unlikely]]  // before it can be sent
+    FindSegment(request.tracking->mmap_id)->Track(request.tracking->tracking_id, request.stream);
+  return result;
+}
+
+// SHM-15
+bool Sender::CanTrack(const Tracking& tracking) const {
+  const Segment* const segment = FindSegment(tracking.mmap_id);
+  return segment != nullptr && tracking.tracking_id < segment->tracking_slots();
 }
 
 WriteAnswer Sender::WriteBuffers(const WriteRequest& request) {
@@ -123,6 +133,9 @@ WriteAnswer Sender::SettleBorrowed(const WriteRequest& request) {
 WriteAnswer Sender::Withdraw(const WriteRequest& request) {
   duplicate_failed_ = false;
   queue_.WithdrawLast();
+  if (request.tracking) {
+    FindSegment(request.tracking->mmap_id)->Cancel(request.tracking->tracking_id, request.stream);
+  }
   for (size_t i = 0; i < request.fd_count; ++i) {
     if (descriptors_[request.fds[i]].owned) {
       CloseSlot(request.fds[i]);

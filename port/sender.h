@@ -67,7 +67,10 @@ struct Outgoing {
   std::span<const Buffer> chain = {};
   uint64_t id = 0;  // comes back in completions
   uint32_t writer = 0;
-  std::optional<Tracking> tracking = {};  // left out where byte 15 is no flag (HDR-5)
+  // A slot of an announced segment, for Segment::Cancel with that slot and stream (SHM-15).
+  // Left out where byte 15 is no flag (HDR-5), for stream 0, and where the first datagram
+  // goes plain: then there is nothing to cancel.
+  std::optional<Tracking> tracking = {};
 };
 
 struct Completion {
@@ -184,6 +187,7 @@ class Sender {
   WriteAnswer SettleBorrowed(const WriteRequest& request);
   WriteAnswer Withdraw(const WriteRequest& request);
   ABSL_ATTRIBUTE_NOINLINE bool SegmentsKnown(std::span<const Buffer> chain) const;
+  ABSL_ATTRIBUTE_NOINLINE bool CanTrack(const Tracking& tracking) const;
   void HandOver(const SendPlan& plan, size_t from, bool over);
   void FailFirst(const PlannedDatagram& datagram);
   void Perform();

@@ -24,6 +24,7 @@ using testing::FaultKernel;
 using testing::LocalPort;
 using testing::Newest;
 using testing::ProfileOf;
+using testing::TextBuffer;
 
 std::shared_ptr<Segment> NewSegment() {
   auto segment = Segment::Create({.source_pid = ::getpid(), .sent_over = kSentOverAny},
@@ -37,6 +38,10 @@ class FlagKernel : public RealKernel {
   ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
     sent = flags;
     return RealKernel::SendMessage(fd, message, flags);
+  }
+  ssize_t ReceiveMessage(int fd, msghdr* message, int flags) override {
+    received = flags;
+    return RealKernel::ReceiveMessage(fd, message, flags);
   }
   int ReceiveMessages(int fd, mmsghdr* messages, unsigned count, int flags) override {
     received = flags;
@@ -53,6 +58,9 @@ TEST(SenderTest, SOC_5_EveryCallHasItsFlags) {
   EXPECT_EQ(port.Write("x"), WriteAnswer::kAccepted);
   port.Drain();
   EXPECT_EQ(kernel.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+  EXPECT_EQ(kernel.received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  kernel.received = 0;
+  port.BeginBatches();
   EXPECT_EQ(kernel.received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
@@ -124,6 +132,9 @@ TEST(SenderTest, FDS_6_TypesHaveTheirDescriptors) {
                           {Type::kChangeFile, {false, true, false}},
                           {Type::kNewPort, {false, true, true}},
                           {Type::kStartProcess, {true, false, true}},
+                          {Type::kProcessReady, {true, true, false}},
+                          {Type::kWhoami, {true, true, false}},
+                          {Type::kReqBody, {true, true, false}},
                           {Type::kSocket, {true, true, true}}}) {
     for (size_t count = 0; count <= fds.size(); ++count) {
       EXPECT_EQ(port.sender->Write({.type = testing::TypeNumber(Newest(), one.type),
@@ -146,13 +157,35 @@ TEST(SenderTest, HDR_5_TrackingGoesWhereItIsAFlag) {
     const auto range = segment->Allocate(100);
     ASSERT_TRUE(range.has_value());
     const Buffer buffer = port.sender->BufferIn(*segment, *range, 100, 0);
-    EXPECT_EQ(port.sender->Write(
-                  {.type = port.data_type, .chain = {&buffer, 1}, .tracking = Tracking{1, 2}}),
+    EXPECT_EQ(port.sender->Write({.type = port.data_type,
+                                  .stream = 1,
+                                  .chain = {&buffer, 1},
+                                  .tracking = Tracking{0, 2}}),
               WriteAnswer::kAccepted);
     port.Drain();
     EXPECT_EQ(port.receiver->refusals(), 0U) << name;
     ASSERT_EQ(port.delivered.size(), 1U) << name;
     EXPECT_EQ(port.delivered[0].header.byte15, profile.byte15 == Byte15::kTracking ? 1 : 0);
+  }
+}
+
+// CMP-4: what a write did is told when it has returned and the loop asks, and not before;
+// nothing of the caller's runs inside it.
+TEST(SenderTest, CMP_4_CompletionsAreHandedBackAsData) {
+  LocalPort port;
+  const std::array<Buffer, 2> chain = {TextBuffer("one", 1), TextBuffer("two", 2)};
+  std::vector<Completion> completions;
+  for (const bool batch : {false, true}) {
+    EXPECT_EQ(port.sender->Write({.type = port.data_type, .batch = batch, .chain = chain}),
+              WriteAnswer::kAccepted);
+    EXPECT_TRUE(completions.empty());
+    EXPECT_EQ(port.sender->has_completions(), !batch);
+    port.sender->Flush();
+    EXPECT_TRUE(port.sender->has_completions());
+    port.sender->TakeCompletions(completions);
+    ASSERT_EQ(completions.size(), 2U);
+    EXPECT_FALSE(port.sender->has_completions());
+    completions.clear();
   }
 }
 

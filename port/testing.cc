@@ -82,6 +82,15 @@ WriteAnswer LocalPort::Write(std::string_view text, uint32_t stream, std::span<c
   return sender->Write({.type = data_type, .stream = stream, .fds = fds, .chain = {&buffer, 1}});
 }
 
+void LocalPort::BeginBatches() {
+  for (uint32_t i = 0; i < kSinglyReads; ++i) EXPECT_EQ(Write(""), WriteAnswer::kAccepted);
+  EXPECT_EQ(Drain(), Next::kWait);
+  std::vector<Completion> completions;
+  sender->TakeCompletions(completions);
+  delivered.clear();
+  told.clear();
+}
+
 ssize_t SendBytes(int socket, std::string_view bytes, std::span<const int> fds, int flags) {
   iovec vector = {const_cast<char*>(bytes.data()), bytes.size()};
   std::vector<uint8_t> control(CMSG_SPACE(fds.size_bytes()));

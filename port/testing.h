@@ -67,6 +67,9 @@ struct LocalPort {
   // Turns until nothing more comes.
   Next Drain();
   WriteAnswer Write(std::string_view text, uint32_t stream = 1, std::span<const int> fds = {});
+  // Gives the receiver so many datagrams without descriptors that it reads in batches from
+  // now on (RCV-5); nothing else is left of them.
+  void BeginBatches();
 
   Workspace workspace;
   std::unique_ptr<Sender> sender;

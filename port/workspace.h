@@ -40,6 +40,9 @@ struct Workspace {
   Kernel& kernel;
   BufferPool pool;
 
+  // One of its receivers saw descriptor slots short, and none has seen room since (RCV-5).
+  bool slots_short = false;
+
   // Of a receiver, while it is in a turn: no other turn begins meanwhile.
   bool receiving = false;
   std::vector<std::unique_ptr<std::function<void(Message&)>>> finished_handlers;

@@ -84,7 +84,7 @@ TEST(ControlProp, EveryReceivedDescriptorIsAdoptedOrClosedExactlyOnce) {
   }
 }
 
-// FDS-2: the control buffer holds what the kernel can pass; all of it is surplus.
+// FDS-2: whatever number the kernel passes; all of it is surplus.
 TEST(ControlProp, AnyNumberOfDescriptorsBeyondTheProfilesIsRefusedWhole) {
   for (const Profile& profile : Profiles()) {
     for (uint32_t fds = 0; fds <= kKernelFdsMax; ++fds) {

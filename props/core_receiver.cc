@@ -74,7 +74,30 @@ void CoreReceiver::Receive(const Wire& wire, Outcome& outcome) {
   } else {
     Step(state_, Datagram{*header, admission.sender, static_cast<uint32_t>(payload.size())},
          actions_);
+    if (header->mmap && tracking && !header->nf && IsCancelled(payload)) {
+      Cancel(*header, admission.sender, wire, outcome);
+      return;
+    }
   }
+  Perform(wire, outcome);
+}
+
+// SHM-14, with words that are not looked at: that of slot 1 holds something else.
+bool CoreReceiver::IsCancelled(std::string_view payload) const {
+  const auto words = Bytes(payload).first<kTrackingBytes>();
+  return DecodeTracking(words, ByteOrder::kLittle).tracking_id == 1;
+}
+
+void CoreReceiver::Cancel(const Header& header, int32_t sender, const Wire& wire,
+                          Outcome& outcome) {
+  const Action::Kind kind = actions_.front().kind;
+  if (kind == Action::Kind::kDeliver) {
+    outcome.closed.insert(outcome.closed.end(), wire.fds.begin(), wire.fds.end());
+    return;
+  }
+  Perform(wire, outcome);
+  if (kind != Action::Kind::kOpen) return;
+  Step(state_, Cancelled{header.stream, sender}, actions_);
   Perform(wire, outcome);
 }
 
@@ -150,6 +173,17 @@ void CoreReceiver::PerformOne(const Action& action, const Wire& wire, Outcome& o
     case Action::Kind::kRefuse:
       outcome.refused = Id(action.rule.value());
       outcome.closed.insert(outcome.closed.end(), wire.fds.begin(), wire.fds.end());
+      return;
+    case Action::Kind::kCancel: {
+      Slot& slot = SlotOf(action, true);
+      outcome.closed.insert(outcome.closed.end(), slot.fds.begin(), slot.fds.end());
+      Free(slot);
+      slot.used = true;
+      return;
+    }
+    case Action::Kind::kDrop:
+      Require(wire.fds.empty());  // FDS-1
+      if (wire.bytes[14] == 0) Free(SlotOf(action, true));
       return;
     case Action::Kind::kDiscard: {
       Slot& slot = SlotOf(action, true);

@@ -48,6 +48,8 @@ class CoreReceiver {
   };
 
   bool ReferencesAreGood(std::string_view payload, bool tracking, Rule& rule);
+  bool IsCancelled(std::string_view payload) const;
+  void Cancel(const Header& header, int32_t sender, const Wire& wire, Outcome& outcome);
   void Perform(const Wire& wire, Outcome& outcome);
   void PerformOne(const Action& action, const Wire& wire, Outcome& outcome);
   void Store(const Action& action, const Wire& wire, Slot& slot);

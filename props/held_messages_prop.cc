@@ -23,9 +23,9 @@ using Messages = std::vector<std::vector<int>>;  // the numbers of their datagra
 ReassemblyLimits TinyLimits() {
   ReassemblyLimits limits;
   limits.open_per_sender = *rc::gen::element(1U, 2U, 3U, 5U, 64U);
-  limits.open = *rc::gen::element(1U, 2U, 4U, 6U, 64U);
+  limits.open = *rc::gen::element(2U, 4U, 8U, 12U, 128U);
   limits.assembly_bytes = *rc::gen::element(12U, 100U, 300U, 10000U);
-  limits.bytes = *rc::gen::element(12U, 150U, 400U, 1000U, 100000U);
+  limits.bytes = *rc::gen::element(24U, 300U, 800U, 2000U, 200000U);
   return limits;
 }
 

@@ -36,10 +36,18 @@ class Model {
     uint64_t of_sender = 0;
     for (const auto& [slot, held] : held_) of_sender += held.key.first == sender ? 1 : 0;
     for (const auto& [key, open_bytes] : open_) of_sender += key.first == sender ? 1 : 0;
-    return of_sender < limits_.open_per_sender && count() < limits_.open &&
-           bytes <= limits_.assembly_bytes && FitsMore(bytes);
+    const uint64_t of_others = count() - of_sender;
+    return of_sender < limits_.open_per_sender && bytes <= limits_.assembly_bytes &&
+           of_sender + 1 <= (limits_.open - of_others) / 2 && FitsMore(sender, bytes);
   }
-  bool FitsMore(uint32_t bytes) const { return this->bytes() + bytes <= limits_.bytes; }
+  // Half of what the others leave free.
+  bool FitsMore(int32_t sender, uint32_t bytes) const {
+    uint64_t of_sender = 0;
+    for (const auto& [slot, held] : held_) of_sender += held.key.first == sender ? held.bytes : 0;
+    for (const auto& [key, open_bytes] : open_) of_sender += key.first == sender ? open_bytes : 0;
+    const uint64_t of_others = this->bytes() - of_sender;
+    return of_sender + bytes <= (limits_.bytes - of_others) / 2;
+  }
   std::set<uint32_t> Hold(uint32_t slot, const Arrival& arrival) {
     std::set<uint32_t> ask = arrival.unknown;
     for (const auto& [other, held] : held_) {
@@ -90,8 +98,8 @@ class Model {
       return;
     }
     if (open == open_.end()) return;
-    const bool fits =
-        open->second + arrival.bytes <= limits_.assembly_bytes && FitsMore(arrival.bytes);
+    const bool fits = open->second + arrival.bytes <= limits_.assembly_bytes &&
+                      FitsMore(arrival.key.first, arrival.bytes);
     if (fits && arrival.mf) {
       open->second += arrival.bytes;
     } else {

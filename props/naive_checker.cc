@@ -399,7 +399,9 @@ void Naive::JudgeDescriptors(Datagram& datagram) {
   const Type type = *datagram.type;
   const bool needs_one = type == Type::kMmap || type == Type::kChangeFile ||
                          (type == Type::kNewPort && profile_.fds_max == 1);
-  if ((needs_one && fds != 1) || (type == Type::kNewPort && fds == 0) ||
+  const bool at_most_one = type == Type::kWhoami || type == Type::kReqBody ||
+                           (type == Type::kProcessReady && profile_.fds_max == 2);
+  if ((at_most_one && fds > 1) || (needs_one && fds != 1) || (type == Type::kNewPort && fds == 0) ||
       // start_worker is start_process by its older name.
       ((type == Type::kStartProcess || type == Type::kStartWorker) && fds == 1)) {
     Find(Rule::kFds6, i);

@@ -96,7 +96,7 @@ NaiveDatagram NaiveQueue::Take(const Message& message, bool by_place, size_t byt
 NaiveDatagram NaiveQueue::Compose(const Message& message) const {
   NaiveDatagram datagram;
   if (message.shared) {
-    const size_t tracking_bytes = message.request.tracking ? 8 : 0;
+    const size_t tracking_bytes = message.request.tracking && !message.begun ? 8 : 0;
     const size_t references = std::min<size_t>(79, (limits_.payload_bytes - tracking_bytes) / 12);
     datagram = Take(message, true, 0x7fffffff, references);
     datagram.mmap = datagram.bytes.size() > 12;

@@ -38,7 +38,7 @@ void ReceiverActionReader::MakeReferences(uint32_t content, size_t payload_bytes
                                           Wire& wire) const {
   const bool tracking = port_.has_tracking && wire.bytes[15] != 0;
   if (tracking) Put(wire.bytes, 0, 4);
-  if (tracking) Put(wire.bytes, 0, 4);
+  if (tracking) Put(wire.bytes, static_cast<uint32_t>(payload_bytes) & 1U, 4);
   const uint32_t count = std::max<uint32_t>(1, static_cast<uint32_t>(payload_bytes) / 12);
   for (uint32_t i = 0; i < count; ++i) {
     Put(wire.bytes, content & 1U, 4);

@@ -8,7 +8,7 @@
 //   1     0-2   type: 0-5 the usual one, 6 another, 7 one the profile does not have
 //         3-5   descriptors: 0-4 none, 5 one, 6 two, 7 three
 //         6-7   credentials: 0 and 1 the sender's, 2 none, 3 another sender's
-//   2           payload bytes, modulo MAX + 2
+//   2           payload bytes, modulo MAX + 2; with tracking: odd, it was cancelled
 //   3     0-3   0-9 an ordinary datagram, 10 flags of 2, 11 two SCM_RIGHTS messages,
 //               12 MSG_TRUNC, 13 MSG_CTRUNC, 14 the sender dies, 15 fewer than 16 bytes
 //               (of length 15: the port is closed)

@@ -77,6 +77,7 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   if (wire.fds.size() > port_.fds_max || wire.rights_messages > 1) return "FDS-2";
   const bool has_header = wire.bytes.size() >= 16;
   if (wire.control_truncated && !has_header) return "RCV-1";
+  if (wire.bytes.empty()) return "HDR-8";
   if (!has_header) return "HDR-1";
   Parse(wire, now_);
   const int32_t sender = wire.credentials_pid != 0 ? wire.credentials_pid : now_.pid;
@@ -97,40 +98,70 @@ const char* ReferenceModel::Check(const Wire& wire, Outcome& outcome) {
   }
   const bool later = wire.bytes[13] != 0;
   const bool more = wire.bytes[14] != 0;
+  const bool tracked = port_.has_tracking && wire.bytes[12] != 0 && wire.bytes[15] != 0;
+  const bool cancelled = tracked && Number(wire.bytes, 20, 4) == 1;  // of a first datagram
   if (!later && !more) {
+    if (cancelled) {
+      outcome.closed = now_.fds;
+      return nullptr;
+    }
     outcome.delivered = true;
     outcome.message = now_;
     return nullptr;
   }
   if (!port_.takes_fragments) return "FRG-10";
-  if (!later) return found >= 0 ? "FRG-1" : Begin(sender);
+  if (!later) return found >= 0 ? "FRG-1" : Begin(sender, cancelled, outcome);
   if (found < 0) return "FRG-2";
   return Continue(static_cast<size_t>(found), more, outcome);
 }
 
-const char* ReferenceModel::Begin(int32_t sender) {
-  size_t of_sender = 0;
+// Half of what the others leave free.
+bool ReferenceModel::HasQuota(int32_t owner, size_t more_open, size_t more_bytes) const {
+  size_t own_open = more_open;
+  size_t own_bytes = more_bytes;
+  size_t others_open = 0;
+  size_t others_bytes = 0;
   for (const Open& open : open_) {
-    if (port_.key_has_sender ? open.sender == sender : open.message.pid == now_.pid) {
-      ++of_sender;
+    if ((port_.key_has_sender ? open.sender : open.message.pid) == owner) {
+      own_open += 1;
+      own_bytes += open.message.payload.size();
+    } else {
+      others_open += 1;
+      others_bytes += open.message.payload.size();
     }
   }
+  if (more_open > 0 && own_open > port_.open_per_sender) return false;
+  if (more_open > 0 && own_open > (port_.open - others_open) / 2) return false;
+  return own_bytes <= (port_.bytes - others_bytes) / 2;
+}
+
+const char* ReferenceModel::Begin(int32_t sender, bool cancelled, Outcome& outcome) {
+  const int32_t owner = port_.key_has_sender ? sender : now_.pid;
   const size_t size = now_.payload.size();
-  if (of_sender + 1 > port_.open_per_sender || open_.size() + 1 > port_.open ||
-      size > port_.assembly_bytes || bytes() + size > port_.bytes) {
-    return "FRG-8";
+  if (size > port_.assembly_bytes || !HasQuota(owner, 1, size)) return "FRG-8";
+  open_.push_back(Open{sender, now_, cancelled});
+  if (cancelled) {
+    outcome.closed = now_.fds;
+    Message& kept = open_.back().message;
+    kept.fds.clear();
+    kept.payload.clear();
+    kept.kinds.clear();
   }
-  open_.push_back(Open{sender, now_});
   return nullptr;
 }
 
 const char* ReferenceModel::Continue(size_t index, bool more, Outcome& outcome) {
   Message& open = open_[index].message;
+  if (open_[index].cancelled) {
+    if (!more) open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
+    return nullptr;
+  }
   const char* discards = nullptr;
   if (now_.type != open.type) {
     discards = "FRG-3";
   } else if (open.payload.size() + now_.payload.size() > port_.assembly_bytes ||
-             bytes() + now_.payload.size() > port_.bytes) {
+             !HasQuota(port_.key_has_sender ? open_[index].sender : open.pid, 0,
+                       now_.payload.size())) {
     discards = "FRG-8";
   }
   if (discards != nullptr) {

@@ -4,7 +4,7 @@
 //   shapes    see wire.h
 //   returns   what the datagram, the death or the closing led to, in `outcome`
 //   holds     every byte of every open message
-//   rules     HDR-1, 3, 4, 7; FDS-1, 2, 5, 7; RCV-1, 5; FRG-1, 2, 3, 4, 8, 9, 10; SHM-1, 2
+//   rules     HDR-1, 3, 4, 7; FDS-1, 2, 5, 7; RCV-1, 5; FRG-1, 2, 3, 4, 8, 9, 10; SHM-1, 2, 14
 //   source    none
 #ifndef PORTPROOF_PROPS_REFERENCE_MODEL_H_
 #define PORTPROOF_PROPS_REFERENCE_MODEL_H_
@@ -31,10 +31,12 @@ class ReferenceModel {
   struct Open {
     int32_t sender;
     Message message;
+    bool cancelled;
   };
 
   const char* Check(const Wire& wire, Outcome& outcome);
-  const char* Begin(int32_t sender);
+  bool HasQuota(int32_t owner, size_t more_open, size_t more_bytes) const;
+  const char* Begin(int32_t sender, bool cancelled, Outcome& outcome);
   const char* Continue(size_t index, bool more, Outcome& outcome);
   bool IsKeyOf(const Open& open, int32_t sender, uint32_t stream) const;
   int Find(int32_t sender, uint32_t stream) const;

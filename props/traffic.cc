@@ -220,6 +220,8 @@ class Traffic {
     port.queues[sender].push_back(std::move(message));
   }
 
+  uint32_t AnyFds() { return dice_.OneIn(2) ? 0 : dice_.Below(profile_.fds_max + 1u); }
+
   uint32_t FdsOf(Type type) {
     switch (type) {
       case Type::kMmap:
@@ -235,8 +237,12 @@ class Traffic {
       case Type::kRpcReady:
       case Type::kRpcError:
         return dice_.Below(2);
+      case Type::kProcessReady:
+      case Type::kWhoami:
+      case Type::kReqBody:
+        return std::min(1u, AnyFds());
       default:
-        return dice_.OneIn(2) ? 0 : dice_.Below(profile_.fds_max + 1u);
+        return AnyFds();
     }
   }
 

@@ -64,7 +64,7 @@ std::ostream& operator<<(std::ostream& out, const Outcome& outcome);
 struct Port {
   bool key_has_sender = true;
   bool takes_fragments = true;
-  bool has_tracking = false;  // byte 15 is a flag
+  bool has_tracking = false;  // byte 15 is a flag; slot 1 of every segment is cancelled
   uint32_t max_size = 64;
   uint32_t fds_max = 2;
   uint32_t type_count = 34;

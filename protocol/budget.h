@@ -7,7 +7,11 @@
 //   returns   Admits, AdmitsMore: whether it fits, exactly the limit included; both
 //             change nothing. preconditions: Add of what Admits admitted, Grow of what
 //             AdmitsMore did, Remove of what was added
-//   holds     a counter for each sender that has something kept, 8 bytes in a table
+//   quota     a sender may hold at most half of what the others leave free, of things
+//             and of bytes: with h the sender's, the new ones included, o the others'
+//             and T the total, h <= floor((T - o) / 2), which is 2h + o <= T. So
+//             whatever one sender does, there is something left for the next
+//   holds     a counter for each sender that has something kept, 16 bytes in a table
 //             up to four times too large; nothing is allocated in the steady state
 //   rules     FRG-8
 //   source    none: the original bounds nothing
@@ -37,6 +41,7 @@ class Budget {
   struct Sender {
     int32_t key = 0;
     uint32_t count = 0;
+    uint64_t bytes = 0;
 
     bool IsFree() const { return count == 0; }
     void SetFree() { count = 0; }
@@ -56,25 +61,44 @@ class Budget {
   Sender& SenderOf(int32_t sender) { return senders_.Place(sender); }
   // One more thing of that sender, and of that many bytes.
   bool Admits(const Sender& sender, uint32_t bytes) const {
-    return count_ < limits_.open && sender.count < limits_.open_per_sender && AdmitsMore(0, bytes);
+    const uint32_t count = sender.IsFree() ? 0 : sender.count;
+    return count < limits_.open_per_sender && InQuota(count, count_, 1, limits_.open) &&
+           AdmitsMore(sender, 0, bytes);
   }
   void Add(Sender& sender, uint32_t bytes) {
-    if (++sender.count == 1) senders_.Placed();
+    if (sender.IsFree()) {
+      sender.bytes = 0;
+      senders_.Placed();
+    }
+    ++sender.count;
+    sender.bytes += bytes;
     ++count_;
     bytes_ += bytes;
   }
-  // That many more bytes of a thing that has some.
-  bool AdmitsMore(uint32_t bytes_so_far, uint32_t bytes) const {
-    return bytes <= limits_.assembly_bytes - bytes_so_far && bytes <= limits_.bytes - bytes_;
+  // That many more bytes of a thing of that sender that has some.
+  bool AdmitsMore(const Sender& sender, uint32_t bytes_so_far, uint32_t bytes) const {
+    return bytes <= limits_.assembly_bytes - bytes_so_far &&
+           InQuota(sender.IsFree() ? 0 : sender.bytes, bytes_, bytes, limits_.bytes);
   }
-  void Grow(uint32_t bytes) { bytes_ += bytes; }
+  void Grow(Sender& sender, uint32_t bytes) {
+    assert(!sender.IsFree());
+    sender.bytes += bytes;
+    bytes_ += bytes;
+  }
+  // Bytes of a thing that stays.
+  void Shrink(Sender& sender, uint32_t bytes) {
+    assert(bytes <= sender.bytes);
+    sender.bytes -= bytes;
+    bytes_ -= bytes;
+  }
   void Remove(int32_t sender, uint32_t bytes) {
     Sender& found = senders_.Place(sender);
-    assert(found.count > 0 && bytes <= bytes_);
+    assert(found.count > 0 && bytes <= found.bytes && bytes <= bytes_);
     if (found.count == 1) {
       senders_.Close(found);
     } else {
       --found.count;
+      found.bytes -= bytes;
     }
     --count_;
     bytes_ -= bytes;
@@ -83,6 +107,12 @@ class Budget {
   friend bool operator==(const Budget&, const Budget&) = default;
 
  private:
+  // The quota above, with o = in_all - of_sender: of_sender + in_all + 2 * more <= total.
+  // Nothing wraps: all but `total` are what was admitted before, or below 2^32.
+  static bool InQuota(uint64_t of_sender, uint64_t in_all, uint64_t more, uint64_t total) {
+    return in_all <= total && of_sender + 2 * more <= total - in_all;
+  }
+
   ReassemblyLimits limits_;
   ProbeTable<Sender> senders_;
   size_t count_ = 0;

@@ -16,7 +16,7 @@ bool PidMayDiffer(const Profile& profile, uint8_t number) {
 
 bool Discards(Rule rule) {
   return rule == kRcv1 || rule == kFrg3 || rule == kFrg8 || rule == kShm1 || rule == kShm2 ||
-         rule == kShm10;
+         rule == kShm10 || rule == kShm14;
 }
 
 std::string ToString(const Admission& admission) {

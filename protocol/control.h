@@ -25,8 +25,8 @@
 
 namespace portproof {
 
-// How many descriptors the kernel can pass at once: the control buffer holds that
-// many, so that MSG_CTRUNC only means that descriptor slots ran out (FDS-2).
+// How many descriptors the kernel can pass at once. A control buffer for one more than
+// the profile's limit shows a surplus (FDS-2).
 inline constexpr uint32_t kKernelFdsMax = 253;
 
 // RCV-1: a receiver takes datagrams up to MAX + 16 bytes, whatever the profile.
@@ -90,6 +90,7 @@ inline std::optional<Rule> FirstFailure(const Received& received, const Header* 
                                         const Intake& receiver) {
   if (received.rights_messages > 1 || received.fds > receiver.profile->fds_max) return Rule::kFds2;
   if (received.control_truncated) return Rule::kRcv1;  // FDS-7
+  if (received.bytes == 0) return Rule::kHdr8;
   if (received.bytes < kHeaderBytes || header == nullptr) return Rule::kHdr1;
   if (received.truncated || received.bytes > DatagramBytesMax(receiver.max_size)) {
     return Rule::kRcv1;

@@ -45,7 +45,7 @@ TEST_F(Control, AdmitsAnOrdinaryDatagram) {
 }
 
 TEST_F(Control, HDR_1_RefusesFewerThanSixteenBytes) {
-  for (uint64_t bytes = 0; bytes <= 17; ++bytes) {
+  for (uint64_t bytes = 1; bytes <= 17; ++bytes) {
     received_.bytes = bytes;
     EXPECT_EQ(RefusedBy(), bytes < 16 ? std::optional(Rule::kHdr1) : std::nullopt) << bytes;
   }
@@ -108,9 +108,11 @@ TEST(EndOfFile, HDR_8_IsMoreThanZeroBytes) {
 
 TEST_F(Control, HDR_8_RefusesAZeroLengthDatagramAndClosesItsFds) {
   received_.bytes = 0;
-  Fds(1);
-  EXPECT_EQ(RefusedBy(), Rule::kHdr1);
-  EXPECT_EQ(Do().fds, Fate::kClose);
+  for (const uint32_t fds : {0U, 1U}) {
+    Fds(fds);
+    EXPECT_EQ(RefusedBy(), Rule::kHdr8);
+    EXPECT_EQ(Do().fds, Fate::kClose);
+  }
 }
 
 TEST_F(Control, FDS_1_RefusesFdsOnALaterFragment) {
@@ -191,6 +193,8 @@ TEST_F(Control, ChecksInTheOrderOfSectionFive) {
   EXPECT_EQ(RefusedBy(), Rule::kRcv1);
   received_.control_truncated = false;
   EXPECT_EQ(RefusedBy(), Rule::kHdr1);
+  received_.bytes = 0;
+  EXPECT_EQ(RefusedBy(), Rule::kHdr8);
   received_.bytes = 16;
   EXPECT_EQ(RefusedBy(), Rule::kRcv1);
   received_.truncated = false;
@@ -206,7 +210,7 @@ TEST(Discards, RCV_5_OnlyForFourKindsOfRefusal) {
     const Rule rule = static_cast<Rule>(i);
     const std::string_view id = Id(rule);
     const bool discards = id == "RCV-1" || id == "FRG-3" || id == "FRG-8" || id == "SHM-1" ||
-                          id == "SHM-2" || id == "SHM-10";
+                          id == "SHM-2" || id == "SHM-10" || id == "SHM-14";
     EXPECT_EQ(Discards(rule), discards) << id;
   }
 }

@@ -122,7 +122,7 @@ TEST(HeldMessages, FRG_8_CountAmongTheOpenOfASender) {
 }
 
 TEST(HeldMessages, FRG_8_CountAmongTheOpenOfThePort) {
-  Desk desk({.open_per_sender = 99, .open = 3});
+  Desk desk({.open_per_sender = 99, .open = 4});
   EXPECT_EQ(desk.Hold(1, 1, {2}), 0U);
   EXPECT_EQ(desk.Fragment(2, 1, false, true, 1), Kind::kOpen);
   EXPECT_EQ(desk.Fragment(3, 1, false, true, 1), Kind::kOpen);
@@ -133,7 +133,7 @@ TEST(HeldMessages, FRG_8_CountAmongTheOpenOfThePort) {
 }
 
 TEST(HeldMessages, FRG_8_TheirBytesCountAmongAll) {
-  Desk desk({.assembly_bytes = 100, .bytes = 200});
+  Desk desk({.assembly_bytes = 100, .bytes = 400});
   EXPECT_EQ(desk.Hold(1, 1, {2}, 101), std::nullopt);
   EXPECT_EQ(desk.Hold(1, 1, {2}, 100), 0U);
   EXPECT_EQ(desk.Fragment(1, 2, false, true, 50), Kind::kOpen);

@@ -218,6 +218,12 @@ std::optional<FdNeeds> NeedsOf(Type type, const Profile& profile) {
     case kStartWorker:
     case kStartProcess:
       return FdNeeds{0, 2, false};
+    case kProcessReady:
+      if (!profile.queues) return std::nullopt;
+      return FdNeeds{0, 1, true};  // an application's has the descriptor of its queue
+    case kWhoami:
+    case kReqBody:
+      return FdNeeds{0, 1, true};
     default:
       return std::nullopt;
   }

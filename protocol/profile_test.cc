@@ -213,5 +213,33 @@ TEST(Profile, TypesAreFoundByNumberAndBack) {
   EXPECT_EQ(TypeName(Of("unit-0.2"), 13), "type 13");
 }
 
+// As none, one, two descriptors: "-" where a message may not carry so many, "?" where the
+// rule does not say.
+std::string NeedsText(Type type, const Profile& profile) {
+  const std::optional<FdNeeds> needs = NeedsOf(type, profile);
+  if (!needs) return "?";
+  std::string text;
+  for (uint32_t fds = 0; fds <= 3; ++fds) {
+    if (needs->Allow(fds)) text += std::to_string(fds);
+  }
+  return text;
+}
+
+TEST(Profile, FDS_6_SaysHowManyDescriptorsATypeCarries) {
+  for (const Profile& profile : Profiles()) {
+    const bool queues = profile.queues;  // from 1.19
+    EXPECT_EQ(NeedsText(Type::kMmap, profile), "1");
+    EXPECT_EQ(NeedsText(Type::kChangeFile, profile), "1");
+    EXPECT_EQ(NeedsText(Type::kNewPort, profile), queues ? "12" : "1") << profile.newest;
+    EXPECT_EQ(NeedsText(Type::kStartWorker, profile), "02");
+    EXPECT_EQ(NeedsText(Type::kStartProcess, profile), "02");
+    EXPECT_EQ(NeedsText(Type::kProcessReady, profile), queues ? "01" : "?") << profile.newest;
+    EXPECT_EQ(NeedsText(Type::kWhoami, profile), "01");
+    EXPECT_EQ(NeedsText(Type::kReqBody, profile), "01");
+    EXPECT_EQ(NeedsText(Type::kSocket, profile), "?");
+    EXPECT_EQ(NeedsText(Type::kData, profile), "?");
+  }
+}
+
 }  // namespace
 }  // namespace portproof

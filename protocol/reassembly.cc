@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <limits>
 #include <utility>
 
@@ -117,6 +118,7 @@ void Reassembly::Begin(const Datagram& datagram, Assembly& assembly) {
   assembly.type = datagram.header.type;
   assembly.last = datagram.header.last;
   assembly.mmap = datagram.header.mmap;
+  assembly.cancelled = false;
   assembly.bytes = datagram.payload_bytes;
   assembly.fragments = 1;
   assembly.room = 0;
@@ -132,12 +134,21 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
   Assembly& assembly = entry.assembly;
   const Header& header = datagram.header;
   const uint32_t bytes = datagram.payload_bytes;
+  if (assembly.cancelled) {  // SHM-14
+    Action& action = actions.emplace_back();
+    action.kind = Kind::kDrop;
+    action.slot = assembly.slot;
+    action.payload_bytes = bytes;
+    if (!header.mf) Erase(entry);
+    return;
+  }
   if (header.type != assembly.type) {
     Refuse(kFrg3, bytes, actions);
     Discard(entry, kFrg3, actions);
     return;
   }
-  if (!budget_.AdmitsMore(assembly.bytes, bytes)) {
+  Budget::Sender& sender = budget_.SenderOf(OwnerOf(entry));
+  if (!budget_.AdmitsMore(sender, assembly.bytes, bytes)) {
     Refuse(kFrg8, bytes, actions);
     Discard(entry, kFrg8, actions);
     return;
@@ -148,7 +159,7 @@ void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actio
   assembly.last |= header.last;  // FRG-4
   assembly.bytes += bytes;
   if (assembly.fragments != kFragmentsMost) assembly.fragments += 1;
-  budget_.Grow(bytes);
+  budget_.Grow(sender, bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;
     action.fragments = assembly.fragments;
@@ -225,6 +236,21 @@ void Step(Reassembly& state, const SenderDied& died, Actions& actions) {
 void Step(Reassembly& state, const Closed&, Actions& actions) {
   actions.clear();
   state.DiscardAll([](const Reassembly::Entry&) { return true; }, actions);
+}
+
+void Step(Reassembly& state, const Cancelled& cancelled, Actions& actions) {
+  actions.clear();
+  Reassembly::Entry* entry = state.table_.Find(state.KeyOf(cancelled.sender, cancelled.stream));
+  assert(entry != nullptr && !entry->assembly.cancelled);
+  Assembly& assembly = entry->assembly;
+  Action& action = actions.emplace_back();
+  action.kind = Kind::kCancel;
+  action.slot = assembly.slot;
+  action.payload_bytes = assembly.bytes;
+  state.budget_.Shrink(state.budget_.SenderOf(state.OwnerOf(*entry)), assembly.bytes);
+  assembly.cancelled = true;
+  assembly.bytes = 0;
+  assembly.room = 0;
 }
 
 void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions) {

@@ -20,7 +20,7 @@
 //   holds     a table entry of 32 bytes for each open assembly, and the port's Budget,
 //             which HeldMessages charges too. No payload, no descriptor. In the steady
 //             state nothing is allocated. MemoryBytesMax states FRG-8's function.
-//   rules     FRG-1 ... FRG-10, RCV-1, RCV-2, RCV-3, RCV-5
+//   rules     FRG-1 ... FRG-10, RCV-1, RCV-2, RCV-3, RCV-5, SHM-14
 //   source    nxt_port_read_msg_process and its table of fragmented streams; the
 //             original trusts its peers, takes `last` from the first fragment, keys
 //             by stream alone up to 1.8.0, walks the whole chain for each fragment
@@ -77,7 +77,13 @@ struct SenderDied {  // remove_pid, hang-up, or the owner's word (FRG-9)
 
 struct Closed {};  // the receive end is over (FRG-9)
 
-using ReassemblyEvent = std::variant<Datagram, Refused, SenderDied, Closed>;
+// SHM-14: the message that the key's open assembly has just begun was taken back.
+struct Cancelled {
+  uint32_t stream = 0;
+  int32_t sender = 0;
+};
+
+using ReassemblyEvent = std::variant<Datagram, Refused, SenderDied, Closed, Cancelled>;
 
 // Where the payload of a fragment that stays goes, so that memory follows bytes.
 enum class Storage : uint8_t {
@@ -96,6 +102,8 @@ struct Action {
                // fragments; the slot is free
     kRefuse,   // this datagram: its descriptors are closed, its chunks released
     kDiscard,  // `slot`: descriptors closed, chunks released; the slot is free
+    kCancel,   // `slot`: the same, but the slot stays until the message's end
+    kDrop,     // this datagram, of a cancelled message: chunks released, no refusal
   };
 
   Kind kind = Kind::kDeliver;
@@ -119,6 +127,7 @@ struct Assembly {
   uint8_t type = 0;
   bool last : 1 = false;  // the OR so far
   bool mmap : 1 = false;  // of the first fragment
+  bool cancelled : 1 = false;
   uint32_t slot = 0;
   uint32_t bytes = 0;
   uint32_t fragments = 0;  // at least 1; 2^32 - 1 means so many or more
@@ -149,6 +158,7 @@ class Reassembly {
   friend void Step(Reassembly& state, const Refused& refused, Actions& actions);
   friend void Step(Reassembly& state, const SenderDied& died, Actions& actions);
   friend void Step(Reassembly& state, const Closed& closed, Actions& actions);
+  friend void Step(Reassembly& state, const Cancelled& cancelled, Actions& actions);
   friend std::string ToString(const Reassembly& state);
   friend uint64_t MemoryBytesMax(const ReassemblyLimits& limits);
 
@@ -193,6 +203,8 @@ class Reassembly {
 void Step(Reassembly& state, const Refused& refused, Actions& actions);
 void Step(Reassembly& state, const SenderDied& died, Actions& actions);
 void Step(Reassembly& state, const Closed& closed, Actions& actions);
+// precondition: an assembly of that key is open, and was not cancelled
+void Step(Reassembly& state, const Cancelled& cancelled, Actions& actions);
 void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions);
 
 // The commonest datagram by far is a message of its own, delivered whatever is open.

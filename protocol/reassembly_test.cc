@@ -74,6 +74,10 @@ class ReassemblyTest : public testing::Test {
         return "refuse " + id;
       case Kind::kDiscard:
         return "discard " + slot + " " + id;
+      case Kind::kCancel:
+        return "cancel " + slot;
+      case Kind::kDrop:
+        return "drop " + slot;
     }
     return "";
   }
@@ -190,14 +194,56 @@ TEST_F(ReassemblyTest, FRG_8_PerSenderMeansTheOpenersPidWhereTheKeyIsTheStream) 
   EXPECT_EQ(First({.sender = 102, .stream = 2}), "open 1");
   EXPECT_EQ(First({.sender = 103, .stream = 2}), "refuse FRG-1");
   EXPECT_EQ(state_.budget().CountOf(103), 0U);
+  // What another sends on its stream is the opener's.
+  Limit(100, 100, 1000, 40);
+  EXPECT_EQ(First({.stream = 1, .bytes = 5}), "open 0");
+  EXPECT_EQ(Middle({.sender = 102, .stream = 1, .bytes = 15}), "append 0 !FRG-3");
+  EXPECT_EQ(First({.sender = 102, .stream = 2, .bytes = 10}), "open 1");
+  EXPECT_EQ(Middle({.sender = 102, .stream = 1, .bytes = 1}), "refuse FRG-8; discard 0 FRG-8");
 }
 
 TEST_F(ReassemblyTest, FRG_8_OpenAssembliesOfAPortAreBounded) {
-  Limit(100, 2, 1000, 1000);
+  Limit(100, 3, 1000, 1000);
   EXPECT_EQ(First({.sender = 1}), "open 0");
   EXPECT_EQ(First({.sender = 2}), "open 1");
   EXPECT_EQ(First({.sender = 3}), "refuse FRG-8");
   EXPECT_EQ(state_.budget().CountOf(3), 0U);
+}
+
+// h assemblies of a sender, o of others, T in all: 2h + o <= T.
+TEST_F(ReassemblyTest, FRG_8_OneSenderHoldsHalfOfWhatTheOthersLeaveFree) {
+  Limit(100, 11, 1000, 1000);
+  for (uint32_t stream = 0; stream < 5; ++stream) {
+    EXPECT_EQ(First({.sender = 1, .stream = stream}), "open " + std::to_string(stream));
+  }
+  EXPECT_EQ(First({.sender = 1, .stream = 9}), "refuse FRG-8");  // 2*6 + 0 > 11
+  for (uint32_t stream = 0; stream < 3; ++stream) {
+    EXPECT_EQ(First({.sender = 2, .stream = stream}), "open " + std::to_string(5 + stream));
+  }
+  EXPECT_EQ(First({.sender = 2, .stream = 9}), "refuse FRG-8");  // 2*4 + 5 > 11
+  EXPECT_EQ(First({.sender = 3, .stream = 1}), "open 8");        // 2*1 + 8 = 10
+  EXPECT_EQ(First({.sender = 3, .stream = 2}), "refuse FRG-8");
+  EXPECT_EQ(First({.sender = 4, .stream = 1}), "open 9");        // 2*1 + 9 = 11
+  EXPECT_EQ(First({.sender = 5, .stream = 1}), "refuse FRG-8");  // 2*1 + 10 > 11
+  // It is not taken back when others come, but nothing is added.
+  Final({.sender = 1, .stream = 0});
+  EXPECT_EQ(First({.sender = 1, .stream = 9}), "refuse FRG-8");  // 2*5 + 5 > 11
+  EXPECT_EQ(First({.sender = 5, .stream = 1}), "open 0");        // 2*1 + 9 = 11
+}
+
+TEST_F(ReassemblyTest, FRG_8_OneSenderHoldsHalfOfTheBytesThatTheOthersLeaveFree) {
+  Limit(100, 100, 1000, 101);
+  EXPECT_EQ(First({.sender = 1, .stream = 1, .bytes = 51}), "refuse FRG-8");
+  EXPECT_EQ(First({.sender = 1, .stream = 1, .bytes = 20}), "open 0");
+  EXPECT_EQ(First({.sender = 1, .stream = 2, .bytes = 30}), "open 1");
+  EXPECT_EQ(First({.sender = 2, .stream = 1, .bytes = 26}), "refuse FRG-8");
+  EXPECT_EQ(First({.sender = 2, .stream = 1, .bytes = 1}), "open 2");
+  EXPECT_EQ(Middle({.sender = 2, .stream = 1, .bytes = 24}), "append 2");  // 2*25 + 50 = 100
+  EXPECT_EQ(Final({.sender = 2, .stream = 1, .bytes = 1}), "refuse FRG-8; discard 2 FRG-8");
+  EXPECT_EQ(First({.sender = 2, .stream = 1, .bytes = 25}), "open 2");
+  EXPECT_EQ(Final({.sender = 1, .stream = 1, .bytes = 1}), "refuse FRG-8; discard 0 FRG-8");
+  EXPECT_EQ(Final({.sender = 1, .stream = 2, .bytes = 8}), "finish 1 38 bytes");  // 2*38 + 25
+  EXPECT_EQ(First({.sender = 1, .stream = 2, .bytes = 38}), "open 1");
 }
 
 TEST_F(ReassemblyTest, FRG_8_BytesOfAnAssemblyAreBoundedTheFinalFragmentIncluded) {
@@ -213,7 +259,7 @@ TEST_F(ReassemblyTest, FRG_8_BytesOfAnAssemblyAreBoundedTheFinalFragmentIncluded
 }
 
 TEST_F(ReassemblyTest, FRG_8_BytesInAllAreBounded) {
-  Limit(100, 100, 1000, 30);
+  Limit(100, 100, 1000, 60);
   First({.stream = 1});
   First({.stream = 2});
   EXPECT_EQ(Middle({.stream = 1, .bytes = 0xffffffff}), "refuse FRG-8; discard 0 FRG-8");
@@ -221,6 +267,39 @@ TEST_F(ReassemblyTest, FRG_8_BytesInAllAreBounded) {
   EXPECT_EQ(First({.stream = 3, .bytes = 1}), "refuse FRG-8");
   EXPECT_EQ(Final({.stream = 2, .bytes = 1}), "refuse FRG-8; discard 1 FRG-8");
   EXPECT_EQ(state_.budget().bytes(), 20U);
+}
+
+// What follows of a cancelled message is no orphan, and holds nothing but its key.
+TEST_F(ReassemblyTest, SHM_14_ACancelledMessageIsDroppedWithAllItsFragments) {
+  Limit(1, 100, 1000, 200);
+  EXPECT_EQ(First({.bytes = 50}), "open 0");
+  EXPECT_EQ(After(Cancelled{5, 101}), "cancel 0");
+  EXPECT_EQ(state_.budget().bytes(), 0U);
+  EXPECT_EQ(state_.open(), 1U);
+  EXPECT_EQ(Middle({.bytes = 1000}), "drop 0");
+  EXPECT_EQ(Middle({.bytes = 0, .type = 9}), "drop 0");
+  EXPECT_EQ(First(), "refuse FRG-1");
+  EXPECT_EQ(First({.stream = 6}), "refuse FRG-8");  // it is the sender's one
+  EXPECT_EQ(First({.sender = 102}), "open 1");
+  EXPECT_EQ(Final(), "drop 0");
+  EXPECT_EQ(Final(), "refuse FRG-2");
+  EXPECT_EQ(First({.bytes = 50}), "open 0");
+  EXPECT_EQ(Final({.bytes = 0}), "finish 0 50 bytes !FRG-7");
+  EXPECT_EQ(state_.budget().CountOf(101), 0U);
+}
+
+TEST_F(ReassemblyTest, SHM_14_ACancelledMessageEndsAsOthersDo) {
+  for (const ReassemblyEvent& end : {ReassemblyEvent(Refused{5, 101, Rule::kRcv1}),
+                                     ReassemblyEvent(SenderDied{101}), ReassemblyEvent(Closed{})}) {
+    EXPECT_EQ(First(), "open 0");
+    EXPECT_EQ(After(Cancelled{5, 101}), "cancel 0");
+    EXPECT_EQ(First(), "refuse FRG-1");
+    EXPECT_EQ(Whole(), "deliver 10 bytes !FRG-6");
+    EXPECT_NE(After(end).find("discard 0"), std::string::npos) << ToString(end);
+    EXPECT_EQ(state_.open(), 0U);
+    EXPECT_EQ(state_.budget().bytes(), 0U);
+    EXPECT_EQ(Final(), "refuse FRG-2");
+  }
 }
 
 TEST_F(ReassemblyTest, FRG_8_ALimitOfNothingRefusesEverything) {

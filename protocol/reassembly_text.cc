@@ -29,6 +29,11 @@ bool HasSlot(Action::Kind kind) {
   return kind != Action::Kind::kDeliver && kind != Action::Kind::kRefuse;
 }
 
+bool IsStored(Action::Kind kind) {
+  return kind == Action::Kind::kOpen || kind == Action::Kind::kAppend ||
+         kind == Action::Kind::kFinish;
+}
+
 bool IsMessage(Action::Kind kind) {
   return kind == Action::Kind::kDeliver || kind == Action::Kind::kFinish;
 }
@@ -46,6 +51,9 @@ struct EventText {
     return absl::StrCat("sender ", died.sender, " died");
   }
   std::string operator()(const Closed&) const { return "closed"; }
+  std::string operator()(const Cancelled& cancelled) const {
+    return absl::StrCat("cancelled from ", cancelled.sender, ": stream ", cancelled.stream);
+  }
 };
 
 }  // namespace
@@ -64,6 +72,10 @@ std::string_view Name(Action::Kind kind) {
       return "refuse";
     case Action::Kind::kDiscard:
       return "discard";
+    case Action::Kind::kCancel:
+      return "cancel";
+    case Action::Kind::kDrop:
+      return "drop";
   }
   return "";
 }
@@ -74,7 +86,7 @@ std::string ToString(const Action& action) {
   std::string text(Name(action.kind));
   if (HasSlot(action.kind)) absl::StrAppend(&text, " slot ", action.slot);
   if (action.rule) absl::StrAppend(&text, " ", Text(Id(*action.rule)));
-  if (HasSlot(action.kind) && action.kind != Action::Kind::kDiscard) {
+  if (IsStored(action.kind)) {
     absl::StrAppend(&text, " storage ", NameOf(action.storage, action.slab_bytes));
   }
   if (IsMessage(action.kind)) absl::StrAppend(&text, " ", ToString(action.header));
@@ -97,8 +109,9 @@ std::string ToString(const Reassembly& state) {
         assembly.slot,
         absl::StrCat("slot ", assembly.slot, " sender ", state.OwnerOf(entry), " stream ",
                      static_cast<uint32_t>(entry.key), " type ", static_cast<int>(assembly.type),
-                     assembly.last ? " last" : "", " fragments ", assembly.fragments, " bytes ",
-                     assembly.bytes, " room ", assembly.room, "\n"));
+                     assembly.last ? " last" : "", assembly.cancelled ? " cancelled" : "",
+                     " fragments ", assembly.fragments, " bytes ", assembly.bytes, " room ",
+                     assembly.room, "\n"));
   });
   std::sort(lines.begin(), lines.end());
   for (const auto& [slot, line] : lines) text += line;

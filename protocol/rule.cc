@@ -12,7 +12,7 @@ using enum Bound;
 
 constexpr std::array<RuleInfo, kRuleCount> kRules = {{
     {kHdr1, "HDR-1", kMust, kBoth,
-     "A datagram holds at least 16 bytes; a shorter one is refused and its "
+     "A datagram holds at least 16 bytes; one of 1 to 15 is refused and its "
      "descriptors are closed."},
     {kHdr2, "HDR-2", kMust, kBoth, "Integers are in the byte order of the machine."},
     {kHdr3, "HDR-3", kMust, kBoth,
@@ -24,7 +24,8 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
     {kHdr5, "HDR-5", kMust, kBoth,
      "Byte 15 is never judged where it is padding; a sender writes 0."},
     {kHdr6, "HDR-6", kMust, kSender,
-     "The header's pid is the sending process as that process knows itself."},
+     "The header's pid is the sending process as that process knows itself; "
+     "whoami, process_created and read_queue are exempt."},
     {kHdr7, "HDR-7", kShould, kBoth,
      "The pid the kernel supplies, where it is not 0, is the sender's "
      "identity; a header that says otherwise is reported."},
@@ -115,8 +116,9 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
      "No unfragmented datagram of a key while its assembly is open."},
     {kFrg7, "FRG-7", kShould, kBoth, "No fragment with an empty payload."},
     {kFrg8, "FRG-8", kMust, kReceiver,
-     "Open assemblies and their bytes are bounded; memory held is a stated "
-     "function of the limits."},
+     "Open assemblies and their bytes are bounded, one sender has at most half "
+     "of what the others leave free, and memory held is a stated function of "
+     "the limits."},
     {kFrg9, "FRG-9", kMust, kReceiver,
      "A sender's death and the port's closing discard its assemblies: "
      "descriptors closed, chunks released, nothing delivered."},
@@ -143,8 +145,8 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
      "With mmap set the payload is one or more references of 12 bytes, after 8 "
      "bytes of tracking where the header says so."},
     {kShm2, "SHM-2", kMust, kBoth,
-     "Each reference names an announced segment and a non-empty range of its "
-     "chunks, busy and without overlap."},
+     "Each reference has an id that a segment can have and a non-empty range "
+     "of its chunks, busy and without overlap."},
     {kShm3, "SHM-3", kMust, kSender,
      "Shared or plain is chosen once per message, before its first datagram."},
     {kShm4, "SHM-4", kMust, kSender,
@@ -159,8 +161,8 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
     {kShm9, "SHM-9", kMust, kReceiver,
      "Values in shared memory are copied, then checked, then used."},
     {kShm10, "SHM-10", kMust, kBoth,
-     "A segment's announcement is sent before any reference to it (to 1.18); "
-     "from 1.19 the receiver holds the message and asks."},
+     "A segment's announcement is sent before any reference to it (to 1.18, "
+     "else refused); from 1.19 the receiver holds the message and asks."},
     {kShm11, "SHM-11", kShould, kSender,
      "A run of adjacent, completely filled buffers is one reference, at most "
      "79 in a datagram."},
@@ -168,6 +170,12 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
      "Out of shared memory is told by oosm and answered by shm_ack."},
     {kShm13, "SHM-13", kMust, kReceiver,
      "A chunk the handler took keeps its segment mapped until it is released."},
+    {kShm14, "SHM-14", kMust, kReceiver,
+     "A tracked message is taken by compare-and-swap of its stream to 0; where "
+     "that fails it was cancelled, and is dropped with all its fragments."},
+    {kShm15, "SHM-15", kMust, kSender,
+     "A tracking word is set before the first datagram is sent, cancelled by "
+     "the receiver's compare-and-swap, and lies within the segment's header."},
     {kFds1, "FDS-1", kMust, kBoth,
      "Descriptors travel only with a first fragment or an unfragmented "
      "datagram."},
@@ -180,7 +188,9 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
     {kFds5, "FDS-5", kMust, kReceiver,
      "Every received descriptor ends in one place: the handler took it, or it "
      "was closed."},
-    {kFds6, "FDS-6", kMust, kSender, "A message of a type that needs descriptors carries them."},
+    {kFds6, "FDS-6", kMust, kSender,
+     "A message of a type that needs descriptors carries as many as that type "
+     "says."},
     {kFds7, "FDS-7", kMust, kReceiver,
      "Having no free descriptor slots is RCV-1, not a message without "
      "descriptors."},

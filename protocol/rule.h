@@ -82,6 +82,8 @@ enum class Rule : uint8_t {
   kShm11,
   kShm12,
   kShm13,
+  kShm14,
+  kShm15,
   kFds1,
   kFds2,
   kFds3,

@@ -63,6 +63,7 @@ bool SegmentTable::FindUnknown(int32_t sender, std::span<const Reference> refere
 
 std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& reference,
                                         Holding& holding) const {
+  if (reference.segment_id >= config_.ids_max) return Rule::kShm2;
   const std::optional<uint32_t> slot = Find(sender, reference.segment_id);
   if (!slot) return Rule::kShm10;
   const Segment& segment = segments_[*slot];
@@ -73,6 +74,15 @@ std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& referen
       holding.first_chunk, holding.chunk_count,
       [&segment](size_t word, uint64_t bits) { return (segment.held[word] & bits) == 0; });
   if (!nothing_held) return Rule::kShm2;  // by an earlier reference of this message, too
+  return std::nullopt;
+}
+
+std::optional<Rule> SegmentTable::JudgeTracking(int32_t sender, const Tracking& tracking,
+                                                uint32_t& slot) const {
+  const std::optional<uint32_t> found = Find(sender, tracking.mmap_id);
+  if (!found || segments_[*found].poisoned) return Rule::kShm14;
+  if (tracking.tracking_id >= TrackingSlots(config_.layout, config_.geometry)) return Rule::kShm14;
+  slot = *found;
   return std::nullopt;
 }
 

@@ -13,7 +13,7 @@
 //   holds     for each segment its key and one private bitmap of what is held. What a
 //             peer writes to shared memory is never trusted: a header is judged as a
 //             copy, a chunk's bit is read once, and who holds it is not asked there
-//   rules     SHM-2, SHM-6, SHM-8, SHM-9, SHM-10, SHM-13, FRG-9
+//   rules     SHM-2, SHM-6, SHM-8, SHM-9, SHM-10, SHM-13, SHM-14, FRG-9
 //   source    nxt_port_incoming_port_mmap, nxt_port_get_port_incoming_mmap; the original
 //             trusts header and references, and maps a duplicate over the first
 #ifndef PORTPROOF_PROTOCOL_SEGMENT_TABLE_H_
@@ -33,6 +33,7 @@
 #include "protocol/profile.h"
 #include "protocol/rule.h"
 #include "protocol/segment_header.h"
+#include "protocol/tracking.h"
 
 namespace portproof {
 
@@ -80,6 +81,9 @@ class SegmentTable {
   // False, and none, where one of them can never be announced: Accept refuses it.
   bool FindUnknown(int32_t sender, std::span<const Reference> references,
                    std::vector<uint32_t>& ids) const;
+
+  // SHM-14: none, and in `slot` whose header has the word of the tracking; else the rule.
+  std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking, uint32_t& slot) const;
 
   // Takes the chunks of a message over: one holding for each reference, in order.
   template <typename WordsOf>

@@ -168,7 +168,9 @@ TEST(Reference, SHM_10_NamesASegmentOfItsSender) {
   desk.Announce(kOther, 1);
   EXPECT_EQ(desk.Accept(kPeer, {{1, 0, 1}}), Rule::kShm10);  // another's
   EXPECT_EQ(desk.Accept(kPeer, {{2, 0, 1}}), Rule::kShm10);
-  EXPECT_EQ(desk.Accept(kPeer, {{0xffffffff, 0, 1}}), Rule::kShm10);
+  EXPECT_EQ(desk.Accept(kPeer, {{1023, 0, 1}}), Rule::kShm10);
+  EXPECT_EQ(desk.Accept(kPeer, {{1024, 0, 1}}), Rule::kShm2);  // no segment can have it
+  EXPECT_EQ(desk.Accept(kPeer, {{0xffffffff, 0, 1}}), Rule::kShm2);
   EXPECT_EQ(desk.FreeCount(), 0U);
   EXPECT_EQ(desk.Accept(kOther, {{1, 0, 1}}), kGood);
 }
@@ -291,6 +293,26 @@ TEST(Segment, SHM_10_IsUnknownUntilAnnounced) {
   EXPECT_TRUE(ids.empty());
   EXPECT_FALSE(desk.table.FindUnknown(kPeer, std::vector<Reference>{{3, 0, 1}, {1024, 0, 1}}, ids));
   EXPECT_TRUE(ids.empty());
+}
+
+// SHM-14: the segment is the sender's, and the word in its header.
+TEST(SegmentTable, SHM_14_ATrackingWordLiesInAKnownHeader) {
+  for (const auto& [layout, slots] :
+       {std::pair(SegmentLayout::kSourced, 488U), std::pair(SegmentLayout::kOosm, 487U)}) {
+    Desk desk({.layout = layout});
+    desk.Announce(7, 0);
+    const uint32_t announced = desk.Announce(7, 3);
+    uint32_t slot = 99;
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), kGood);
+    EXPECT_EQ(slot, announced);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots - 1}, slot), kGood);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0xffffffff}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {1, 0}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(8, {3, 0}, slot), Rule::kShm14);
+    desk.table.Poison(announced);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), Rule::kShm14);
+  }
 }
 
 }  // namespace

@@ -44,10 +44,20 @@ bool SendQueue::NeedsFragments(const WriteRequest& request) const {
   Message message;
   message.chain.Assign(request.chain);
   message.mode = SurveyOf(request.chain, limits_.chunk_bytes).mode;
-  if (message.mode == Mode::kShared) message.tracking = request.tracking;
+  if (request.tracking) Track(request, message);
   PlannedDatagram datagram;
   std::array<ByteRun, kSharedRunsMax> runs;
-  return ComposeNext(message, {}, datagram, runs).more;
+  return ComposeNext(message, {}, true, datagram, runs).more;
+}
+
+// SHM-15: only a message whose first datagram goes as references is tracked.
+void SendQueue::Track(const WriteRequest& request, Message& message) const {
+  if (message.mode != Mode::kShared || request.stream == 0) return;
+  PlannedDatagram datagram;
+  std::array<ByteRun, kSharedRunsMax> runs;
+  if (ComposeReferences(request.chain, {}, request.tracking, datagram, runs)) {
+    message.tracking = request.tracking;
+  }
 }
 
 WriteResult SendQueue::Write(const WriteRequest& request, SendActions& actions) {
@@ -154,8 +164,8 @@ bool SendQueue::PlanFragments(const Message& message, uint32_t slot, SendPlan& p
   for (bool more = true; more;) {
     if (plan.count_ == kPlanDatagramsMax) return false;
     PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
-    const Composed composed =
-        ComposeNext(message, from, datagram, std::span(plan.runs_).subspan(plan.run_count_));
+    const Composed composed = ComposeNext(message, from, !begun, datagram,
+                                          std::span(plan.runs_).subspan(plan.run_count_));
     last |= composed.last;  // IOV-6: once set it stays
     more = composed.more;
     datagram.run_count = static_cast<uint16_t>(composed.run_count);
@@ -180,13 +190,14 @@ bool SendQueue::PlanFragments(const Message& message, uint32_t slot, SendPlan& p
   return true;
 }
 
-Composed SendQueue::ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
-                                std::span<ByteRun> runs) const {
+Composed SendQueue::ComposeNext(const Message& message, ChainCursor from, bool first,
+                                PlannedDatagram& datagram, std::span<ByteRun> runs) const {
   ComposeLimits limits{limits_.payload_bytes, limits_.plain_runs};
   if (message.mode == Mode::kShared) [[unlikely]] {
-    const auto composed = ComposeReferences(message, from, datagram, runs);
+    const auto tracking = first ? message.tracking : std::nullopt;
+    const auto composed = ComposeReferences(message.chain.span(), from, tracking, datagram, runs);
     if (composed) return *composed;
-    limits.runs = SharedLimits(limits_.payload_bytes, message.tracking.has_value()).runs;
+    limits.runs = SharedLimits(limits_.payload_bytes, false).runs;
   }
   const Composed composed = Compose(message.chain.span(), from, limits, runs);
   datagram.mode = Mode::kPlain;
@@ -196,15 +207,16 @@ Composed SendQueue::ComposeNext(const Message& message, ChainCursor from, Planne
 }
 
 // Nothing where the copied bytes take no more room (SHM-4).
-std::optional<Composed> SendQueue::ComposeReferences(const Message& message, ChainCursor from,
+std::optional<Composed> SendQueue::ComposeReferences(std::span<const Buffer> chain,
+                                                     ChainCursor from,
+                                                     const std::optional<Tracking>& tracking,
                                                      PlannedDatagram& datagram,
                                                      std::span<ByteRun> runs) const {
-  const bool tracking = message.tracking.has_value();
-  const Composed composed = ComposeShared(message.chain.span(), from,
-                                          SharedLimits(limits_.payload_bytes, tracking), runs);
+  const ComposeLimits limits = SharedLimits(limits_.payload_bytes, tracking.has_value());
+  const Composed composed = ComposeShared(chain, from, limits, runs);
   if (composed.payload_bytes <= kReferenceBytes) return std::nullopt;
   datagram.mode = Mode::kShared;
-  datagram.tracking = message.tracking;
+  datagram.tracking = tracking;
   datagram.payload_bytes =
       static_cast<uint32_t>(composed.run_count * kReferenceBytes + (tracking ? kTrackingBytes : 0));
   return composed;

@@ -107,6 +107,7 @@ std::string_view Name(WriteAnswer answer);
 struct WriteResult {
   WriteAnswer answer = WriteAnswer::kAccepted;
   bool flush_now = false;  // SND-1: the caller flushes before it returns to the writer
+  bool tracked = false;    // SHM-15: its first datagram will carry the tracking asked for
 };
 
 // What the shell must do, in this order.
@@ -142,7 +143,7 @@ struct alignas(64) PlannedDatagram {
   uint8_t fd_count = 0;        // with the first datagram of a message only (SND-8)
   uint16_t run_count = 0;
   std::array<FdSlot, 2> fds = {};
-  std::optional<Tracking> tracking = {};  // shared: 8 bytes before the references
+  std::optional<Tracking> tracking = {};  // 8 bytes before the first datagram's references
 
   // What Commit needs.
   uint32_t first_run = 0;
@@ -259,18 +260,18 @@ class SendQueue {
   uint32_t TakeSlot();
   void FreeSlot(uint32_t slot) { free_.push_back(slot); }
   void FreeFragmented(uint32_t slot);
+  ABSL_ATTRIBUTE_NOINLINE void Track(const WriteRequest& request, Message& message) const;
   std::optional<uint32_t> Next(Ahead ahead) const;
   bool StreamBusy(uint32_t stream, size_t begun_ended) const;
   static void PlanWhole(const Message& message, uint32_t slot, ByteRun& run,
                         PlannedDatagram& datagram);
   ABSL_ATTRIBUTE_NOINLINE bool PlanFragments(const Message& message, uint32_t slot,
                                              SendPlan& plan) const;
-  Composed ComposeNext(const Message& message, ChainCursor from, PlannedDatagram& datagram,
-                       std::span<ByteRun> runs) const;
-  ABSL_ATTRIBUTE_NOINLINE std::optional<Composed> ComposeReferences(const Message& message,
-                                                                    ChainCursor from,
-                                                                    PlannedDatagram& datagram,
-                                                                    std::span<ByteRun> runs) const;
+  Composed ComposeNext(const Message& message, ChainCursor from, bool first,
+                       PlannedDatagram& datagram, std::span<ByteRun> runs) const;
+  ABSL_ATTRIBUTE_NOINLINE std::optional<Composed> ComposeReferences(
+      std::span<const Buffer> chain, ChainCursor from, const std::optional<Tracking>& tracking,
+      PlannedDatagram& datagram, std::span<ByteRun> runs) const;
   ABSL_ATTRIBUTE_ALWAYS_INLINE void CommitOne(const PlannedDatagram& datagram,
                                               SendActions& actions);
   ABSL_ATTRIBUTE_NOINLINE void CommitFragment(const PlannedDatagram& datagram, Message& message,
@@ -347,12 +348,14 @@ inline WriteResult SendQueue::WriteSurveyed(const WriteRequest& request, const C
   message.bytes_left = survey.bytes;
   message.fds = request.fds;
   message.mode = survey.mode;  // SHM-3
-  if (survey.mode == Mode::kShared) message.tracking = request.tracking;
+  message.tracking.reset();
+  if (request.tracking) [[unlikely]]
+    Track(request, message);
   queued_bytes_ += survey.bytes;
   queued_fds_ += request.fd_count;
   unbegun_.push_back(slot);
   if (!leaves_at_once && message.fd_count != 0) DuplicateBorrowed(message, actions);
-  return {WriteAnswer::kAccepted, flush_now};
+  return {WriteAnswer::kAccepted, flush_now, message.tracking.has_value()};
 }
 
 }  // namespace portproof

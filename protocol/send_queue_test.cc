@@ -253,6 +253,52 @@ TEST(SendQueueTest, TrackingStandsBeforeTheReferences) {  // SHM-1
   EXPECT_EQ(ToString(datagram.header), "stream 65 pid 7 reply 0 type 0 mmap");
 }
 
+// In the first datagram alone: 48 bytes hold 3 references behind tracking, and 4 else.
+TEST(SendQueueTest, SHM_15_OnlyTheFirstDatagramCarriesTracking) {
+  Desk desk({.payload_bytes = 48});
+  std::vector<Buffer> chain;
+  for (uint32_t i = 0; i < 8; ++i) {
+    chain.push_back({.address = 1 + i * uint64_t{1000},
+                     .bytes = 100,
+                     .segment_offset = 2 * i * 16384,
+                     .kind = BufferKind::kShared,
+                     .usable = true});
+  }
+  desk.WriteChain('A', chain, {.tracking = Tracking{5, 6}});
+  desk.queue.Plan(desk.plan);
+  ASSERT_EQ(desk.plan.datagrams().size(), 3u);
+  const std::array<uint32_t, 3> bytes = {8 + 3 * 12, 4 * 12, 12};
+  for (size_t i = 0; i < 3; ++i) {
+    const PlannedDatagram& datagram = desk.plan.datagrams()[i];
+    EXPECT_EQ(datagram.tracking.has_value(), i == 0) << i;
+    EXPECT_EQ(datagram.header.byte15, i == 0 ? 1 : 0) << i;
+    EXPECT_EQ(datagram.payload_bytes, bytes[i]) << i;
+  }
+}
+
+// The write says whether there is something to cancel.
+TEST(SendQueueTest, SHM_15_OnlyWhatBeginsWithReferencesIsTracked) {
+  const auto tracked = [](uint32_t stream, uint32_t bytes, bool usable, bool asked) {
+    Desk desk;
+    const std::vector<Buffer> chain = {
+        {.address = 1, .bytes = bytes, .kind = BufferKind::kShared, .usable = usable}};
+    WriteRequest request = {.stream = stream, .chain = chain};
+    if (asked) request.tracking = Tracking{5, 6};
+    SendActions actions;
+    const WriteResult result = desk.queue.Write(request, actions);
+    EXPECT_EQ(result.answer, WriteAnswer::kAccepted);
+    desk.queue.Plan(desk.plan);
+    EXPECT_EQ(desk.plan.datagrams()[0].tracking.has_value(), result.tracked);
+    EXPECT_EQ(desk.plan.datagrams()[0].header.byte15, result.tracked ? 1 : 0);
+    return result.tracked;
+  };
+  EXPECT_TRUE(tracked(1, 13, true, true));
+  EXPECT_FALSE(tracked(1, 12, true, true));   // SHM-4
+  EXPECT_FALSE(tracked(1, 13, false, true));  // SHM-3
+  EXPECT_FALSE(tracked(0, 13, true, true));   // 0 says that nothing is tracked
+  EXPECT_FALSE(tracked(1, 13, true, false));
+}
+
 // ------------------------------------------------------- the kernel says no
 
 TEST(SendQueueTest, WouldBlockArmsOnceAndLosesNothing) {  // SND-2, SND-7

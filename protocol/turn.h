@@ -1,9 +1,10 @@
 // A turn: the loop lets a receiver read until the socket is empty, or until it has
 // read its share of datagrams and others must run.
 //   shapes    Answer: what recvmsg said, errno classified by the shell; calls in number
-//   returns   Next: what the shell does now; the state after it is the Turn
+//   returns   Next: what the shell does now; the state after it is the Turn. Caution:
+//             whether one call may take several datagrams
 //   holds     nothing
-//   rules     RCV-4, RCV-6, RCV-7
+//   rules     RCV-4, RCV-5, RCV-6, RCV-7
 //   source    nxt_port_read_handler, which reads until EAGAIN and ends the port for
 //             ECONNRESET
 #ifndef PORTPROOF_PROTOCOL_TURN_H_
@@ -42,6 +43,41 @@ struct Turn {
 
 // precondition: turn.reads_left > 0
 Next After(Turn& turn, Answer answer);
+
+// RCV-5: one call that takes several datagrams puts all their descriptors into the table
+// before the first is looked at. With few free slots those of a datagram that will be
+// refused take the place of those of the next, which are lost. So a port reads one
+// datagram at a time while descriptors come, and goes on to batches when kSinglyReads came
+// without any and the table has room for whatever a batch can bring.
+inline constexpr uint32_t kSinglyReads = 64;
+
+class Caution {
+ public:
+  // `slots_short`: this port or another of the process has seen the table full, and nobody
+  // has seen room since.
+  bool ReadsSingly(bool slots_short) const { return singly_left_ > 0 || slots_short || !asked_; }
+  // Whether the kernel must be asked for the number of free slots before the next read.
+  bool MustAsk(bool slots_short) const { return singly_left_ == 0 && (slots_short || !asked_); }
+  void Answered(bool room) {
+    asked_ = room;
+    singly_left_ = room ? 0 : kSinglyReads;
+  }
+  // A datagram came, with descriptors (or with such as were lost) or without.
+  void Came(bool descriptors) {
+    if (descriptors) [[unlikely]] {
+      singly_left_ = kSinglyReads;
+      asked_ = false;
+    } else if (singly_left_ > 0) [[unlikely]] {
+      --singly_left_;
+    }
+  }
+
+  friend bool operator==(const Caution&, const Caution&) = default;
+
+ private:
+  uint32_t singly_left_ = kSinglyReads;
+  bool asked_ = false;  // since then, and there was room
+};
 
 }  // namespace portproof
 

@@ -39,5 +39,48 @@ TEST(Turn, RCV_6_EndsThoughTheKernelNeverStopsInterrupting) {
   EXPECT_EQ(reads, kReadsPerTurn);
 }
 
+// A new port, and each that a descriptor came to.
+TEST(Caution, RCV_5_ReadsSinglyWhileDescriptorsCome) {
+  Caution caution;
+  for (int again = 0; again < 2; ++again) {
+    for (uint32_t i = 0; i < kSinglyReads; ++i) {
+      EXPECT_TRUE(caution.ReadsSingly(false)) << i;
+      EXPECT_FALSE(caution.MustAsk(false)) << i;
+      caution.Came(false);
+    }
+    EXPECT_TRUE(caution.ReadsSingly(false));  // not before there was room
+    EXPECT_TRUE(caution.MustAsk(false));
+    caution.Answered(true);
+    EXPECT_FALSE(caution.ReadsSingly(false));
+    EXPECT_FALSE(caution.MustAsk(false));
+    caution.Came(false);
+    EXPECT_FALSE(caution.ReadsSingly(false));
+    caution.Came(true);
+  }
+}
+
+TEST(Caution, RCV_5_AsksAgainWhileThereIsNoRoom) {
+  Caution caution;
+  for (uint32_t i = 0; i < kSinglyReads; ++i) caution.Came(false);
+  caution.Answered(false);
+  for (uint32_t i = 0; i < kSinglyReads; ++i) {
+    EXPECT_FALSE(caution.MustAsk(true)) << i;
+    EXPECT_TRUE(caution.ReadsSingly(true)) << i;
+    caution.Came(false);
+  }
+  EXPECT_TRUE(caution.MustAsk(true));
+  EXPECT_TRUE(caution.MustAsk(false));
+}
+
+// Another port of the process saw the table full.
+TEST(Caution, RCV_5_HeedsWhatAnotherPortSaw) {
+  Caution caution;
+  for (uint32_t i = 0; i < kSinglyReads; ++i) caution.Came(false);
+  caution.Answered(true);
+  EXPECT_TRUE(caution.ReadsSingly(true));
+  EXPECT_TRUE(caution.MustAsk(true));
+  EXPECT_FALSE(caution.ReadsSingly(false));
+}
+
 }  // namespace
 }  // namespace portproof

@@ -48,6 +48,7 @@ const std::vector<Unobservable>& UnobservableRules() {
       {Rule::kShm9, "how often a value was read cannot be told from outside"},
       {Rule::kShm12, "no command makes a testee run out of shared memory"},
       {Rule::kShm13, "the handler of a testee keeps no chunks"},
+      {Rule::kShm15, "no command makes a testee track what it writes"},
       {Rule::kSoc1, "the runner makes the sockets"},
       {Rule::kSoc2, "the runner makes the sockets; what an adopter must refuse is SND-11"},
       {Rule::kSoc3, "the kernel's part"},

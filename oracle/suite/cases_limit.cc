@@ -67,8 +67,9 @@ void BytesOfOne(Stage& stage) {
   stage.Settle();
 }
 
+// A sender alone may hold half, and another has room beside it.
 void BytesInAll(Stage& stage) {
-  const uint64_t most = stage.limits().total_bytes;
+  const uint64_t most = stage.limits().total_bytes / 2;
   if (most > kBytesReachable) stage.Unsupported("a limit within reach");
   const uint64_t each = std::min(stage.limits().assembly_bytes, most);
   uint32_t stream = 1;
@@ -80,6 +81,9 @@ void BytesInAll(Stage& stage) {
   }
   stage.Settle();
   stage.Post(Datagram(stream).Bytes(1).Mf());
+  stage.Settle();
+  stage.PostFromOther({Datagram(stream).Bytes(1).Mf().About(Rule::kFrg8),
+                       Datagram(stream).Bytes(1, 2).Nf().About(Rule::kFrg8)});
   stage.Settle();
 }
 

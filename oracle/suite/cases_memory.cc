@@ -17,17 +17,58 @@ void NotAList(Stage& stage) {
     Refuses(stage, Datagram(5).Mmap().Bytes(bytes), Rule::kShm1, Rule::kShm1);
 }
 
-void TrackingBefore(Stage& stage) {
+Datagram Tracked(uint32_t stream, uint32_t slot, uint32_t chunk) {
+  const std::vector<Reference> references = {{0, chunk, 100}};
+  std::vector<uint8_t> payload;
+  EncodeReferences(references, Tracking{0, slot}, MachineByteOrder(), payload);
+  return Datagram(stream).Mmap().Byte15(1).Payload(payload);
+}
+
+// A segment whose first chunks are filled, and the last of its tracking slots.
+OwnSegment SegmentToTrack(Stage& stage, uint32_t& last_slot) {
   OwnSegment segment = NewSegment(stage, 0);
   Announce(stage, segment);
-  segment.Take(0, 1);
-  const std::vector<uint8_t> bytes = Pattern(4, 100);
-  segment.Fill(0, bytes);
-  const std::vector<Reference> references = {{0, 0, 100}};
-  std::vector<uint8_t> payload;
-  EncodeReferences(references, Tracking{1, 2}, MachineByteOrder(), payload);
-  stage.PostExpecting(Datagram(5).Mmap().Byte15(1).Payload(payload),
-                      {DeliveryOf(stage, 5, bytes, Rule::kShm1)});
+  segment.Take(0, 4);
+  for (uint32_t chunk = 0; chunk < 4; ++chunk) segment.Fill(chunk, Pattern(chunk, 100));
+  last_slot = TrackingSlots(stage.profile().segment_layout, kUnitGeometry) - 1;
+  return segment;
+}
+
+void TrackingBefore(Stage& stage) {
+  uint32_t last_slot = 0;
+  OwnSegment segment = SegmentToTrack(stage, last_slot);
+  uint32_t chunk = 0;
+  for (const uint32_t slot : {0U, 3U, last_slot}) {
+    segment.Track(slot, 5);
+    stage.PostExpecting(Tracked(5, slot, chunk),
+                        {DeliveryOf(stage, 5, Pattern(chunk, 100), Rule::kShm1)});
+    stage.Settle();
+    stage.Expect(segment.TrackedStream(slot) == 0, Rule::kShm14, "the message's word taken: 0",
+                 absl::StrCat(segment.TrackedStream(slot)));
+    ++chunk;
+  }
+}
+
+// Taken back before the datagram came, whole and in fragments.
+void TakenBack(Stage& stage) {
+  uint32_t last_slot = 0;
+  OwnSegment segment = SegmentToTrack(stage, last_slot);
+  segment.Track(2, 6);  // another message's
+  stage.PostExpecting(Tracked(5, 1, 0), {});
+  stage.PostExpecting(Tracked(5, 2, 1), {});
+  stage.PostExpecting(Tracked(7, last_slot, 2).Mf(), {});
+  stage.PostExpecting(Datagram(7).Bytes(10).Nf().Mf(), {});
+  stage.PostExpecting(Datagram(7).Bytes(10).Nf(), {});
+  stage.Settle();
+  stage.Expect(segment.AllFree(0, 3), Rule::kShm14, "the chunks of a cancelled message freed",
+               "still busy");
+  stage.Expect(segment.TrackedStream(2) == 6, Rule::kShm14, "another message's word left alone",
+               absl::StrCat(segment.TrackedStream(2)));
+  stage.PostExpecting(Datagram(7).Bytes(10).Mf(), {});
+  std::vector<uint8_t> whole = Pattern(1, 10);
+  const std::vector<uint8_t> rest = Pattern(1, 10);
+  whole.insert(whole.end(), rest.begin(), rest.end());
+  stage.PostExpecting(Datagram(7).Bytes(10).Nf(), {DeliveryOf(stage, 7, whole, Rule::kShm14)});
   stage.Settle();
 }
 
@@ -245,10 +286,10 @@ void AddMemoryCases(CaseList& cases) {
     return Add(cases, name, play, more).Needs(both).FreeFiles();
   };
   receive("SHM-1/not-a-list-of-references", NotAList);
-  receive("SHM-1/tracking-before-the-references", TrackingBefore)
-      .Home(kAnnouncing)
+  receive("SHM-1/tracking-before-the-references", TrackingBefore, {Rule::kShm14})
       .Applies(Tracks)
       .Home("unit-1.13.0");
+  receive("SHM-14/taken-back-before-it-came", TakenBack).Applies(Tracks).Home(kAnnouncing);
   receive("SHM-2/out-of-range", OutOfRange);
   receive("SHM-2/free-chunks", FreeChunksReferred);
   receive("SHM-2/overlap-in-a-message", Overlapping);

@@ -65,6 +65,15 @@ void OwnSegment::Fill(uint32_t first, std::span<const uint8_t> bytes) {
   std::copy(bytes.begin(), bytes.end(), ChunkBytes(mapping_, whole).begin());
 }
 
+void OwnSegment::Track(uint32_t slot, uint32_t stream) {
+  AtomicWords words = mapping_.TrackingWords(layout_);
+  words.Store(slot, stream);
+}
+
+uint64_t OwnSegment::TrackedStream(uint32_t slot) const {
+  return mapping_.TrackingWords(layout_).Load(slot);
+}
+
 void OwnSegment::Shrink() {
   mapping_ = Mapping();
   if (ftruncate(fd_.get(), 0) != 0) {

@@ -32,6 +32,9 @@ class OwnSegment {
   bool AllBusy(uint32_t first, uint32_t count) const;
   bool AllFree(uint32_t first, uint32_t count) const;
   void Fill(uint32_t first, std::span<const uint8_t> bytes);
+  // Tracking words (SHM-14).
+  void Track(uint32_t slot, uint32_t stream);
+  uint64_t TrackedStream(uint32_t slot) const;
   void Shrink();
 
  private:

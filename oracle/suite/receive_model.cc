@@ -99,20 +99,26 @@ std::optional<Expected> ReceiveModel::OnFragment(const Incoming& incoming, const
   return Deliver(incoming, whole, true);
 }
 
-// FRG-8: exactly the limit is allowed.
+// FRG-8: exactly the limit is allowed; of a total, half of what the others leave free.
 bool ReceiveModel::Fits(const Key& key, int32_t sender, uint64_t more, bool opens) const {
   const Limits& limits = config_.limits;
-  if (opens) {
-    const auto of_sender =
-        std::count_if(openers_.begin(), openers_.end(),
-                      [sender](const auto& opener) { return opener.second == sender; });
-    if (static_cast<uint64_t>(of_sender) >= limits.assemblies_per_sender ||
-        open_.size() >= limits.assemblies_per_port) {
-      return false;
-    }
+  const int32_t owner = opens ? sender : openers_.at(key);
+  uint64_t own = 0;
+  uint64_t own_bytes = 0;
+  for (const auto& [other, opener] : openers_) {
+    if (opener != owner) continue;
+    ++own;
+    own_bytes += open_.at(other).bytes;
+  }
+  const uint64_t others = open_.size() - own;
+  const uint64_t others_bytes = bytes_ - own_bytes;
+  if (opens && (own >= limits.assemblies_per_sender ||
+                own + 1 > (limits.assemblies_per_port - others) / 2)) {
+    return false;
   }
   const uint64_t has = opens ? 0 : open_.at(key).bytes;
-  return has + more <= limits.assembly_bytes && bytes_ + more <= limits.total_bytes;
+  return has + more <= limits.assembly_bytes &&
+         own_bytes + more <= (limits.total_bytes - others_bytes) / 2;
 }
 
 Expected ReceiveModel::Refuse(Rule rule, const Incoming& incoming) {

@@ -368,6 +368,7 @@ void Stage::Surplus(const SeenEvent& seen) const {
   if (seen.kind == SeenEvent::Kind::kDelivered) {
     const bool open = receive_model_.IsOpen(static_cast<uint32_t>(seen.stream));
     rule = open ? Rule::kFrg4 : Rule::kRcv3;
+    if (config_.own_rule == Rule::kShm14) rule = Rule::kShm14;  // it was cancelled
   }
   throw CaseEnd{Verdict::kFail, rule, "nothing more", ToString(seen)};
 }

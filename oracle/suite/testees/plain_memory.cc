@@ -158,6 +158,27 @@ bool PlainReceiver::Resolve(Received& received, const Header& header, std::vecto
   return false;
 }
 
+// SHM-14: true, the message was taken back, or is the rest of such a one.
+bool PlainReceiver::Cancelled(const Received& received, const Header& header) {
+  const Key key = KeyOf(received, header);
+  if (header.nf) {
+    const bool cancelled = cancelled_.contains(key);
+    if (!header.mf) cancelled_.erase(key);
+    return cancelled;
+  }
+  const bool tracked = profile_->byte15 == Byte15::kTracking && header.mmap && header.byte15 != 0;
+  if (!tracked || assemblies_.contains(key) || Lie("tracking-ignored")) return false;
+  const auto payload = std::span(received.bytes).subspan(kHeaderBytes);
+  const Tracking tracking = DecodeTracking(payload.first<kTrackingBytes>(), MachineByteOrder());
+  const auto segment = segments_.find(SegmentKey(SenderOf(received, header), tracking.mmap_id));
+  const uint32_t slots = TrackingSlots(profile_->segment_layout, kUnitGeometry);
+  if (segment == segments_.end() || tracking.tracking_id >= slots) return false;
+  AtomicWords words = segment->second.TrackingWords(profile_->segment_layout);
+  if (TakeTracked(words, tracking.tracking_id, header.stream)) return false;
+  if (header.mf) cancelled_.insert(key);
+  return !Lie("cancelled-delivered");
+}
+
 void PlainReceiver::Free(const std::vector<Chunk>& chunks) {
   for (const Chunk& chunk : chunks) {
     held_.erase(chunk);

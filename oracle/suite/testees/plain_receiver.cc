@@ -180,6 +180,11 @@ void PlainReceiver::Handle(Received& received) {
   std::vector<uint8_t> payload(bytes.begin() + kHeaderBytes, bytes.end());
   std::vector<Chunk> chunks;
   if (header->mmap && !Resolve(received, *header, payload, chunks)) return;
+  if (Cancelled(received, *header)) {
+    Free(chunks);
+    CloseAll(received.fds);
+    return;
+  }
   if (header->nf || header->mf) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;
@@ -235,19 +240,26 @@ void PlainReceiver::Died(int32_t sender) {
 
 bool PlainReceiver::Fits(const Key& key, int32_t sender, uint64_t more) const {
   const auto open = assemblies_.find(key);
+  const int32_t owner = open == assemblies_.end() ? sender : open->second.sender;
+  uint64_t own = 0;
+  uint64_t own_bytes = 0;
+  for (const auto& [other, assembly] : assemblies_) {
+    if (assembly.sender != owner) continue;
+    ++own;
+    own_bytes += assembly.payload.size();
+  }
+  for (const Waiting& held : waiting_) own += held.sender == owner ? 1 : 0;
   if (open == assemblies_.end() && !Lie("streams-unbounded")) {
-    const auto of_sender =
-        std::count_if(assemblies_.begin(), assemblies_.end(),
-                      [&](const auto& one) { return one.second.sender == sender; }) +
-        std::count_if(waiting_.begin(), waiting_.end(),
-                      [&](const Waiting& held) { return held.sender == sender; });
-    if (static_cast<uint64_t>(of_sender) >= limits_.assemblies_per_sender ||
-        assemblies_.size() + waiting_.size() >= limits_.assemblies_per_port)
-      return false;
+    const uint64_t all = assemblies_.size() + waiting_.size();
+    if (own >= limits_.assemblies_per_sender || all >= limits_.assemblies_per_port) return false;
+    const uint64_t others_leave = limits_.assemblies_per_port - (all - own);
+    if (own + 1 > others_leave / 2 && !Lie("one-sender-takes-all")) return false;
   }
   if (Lie("bytes-unbounded")) return true;
   const uint64_t has = open == assemblies_.end() ? 0 : open->second.payload.size();
-  return has + more <= limits_.assembly_bytes && held_bytes_ + more <= limits_.total_bytes;
+  if (has + more > limits_.assembly_bytes || held_bytes_ + more > limits_.total_bytes) return false;
+  const uint64_t others_leave = limits_.total_bytes - (held_bytes_ - own_bytes);
+  return own_bytes + more <= others_leave / 2 || Lie("one-sender-takes-all-bytes");
 }
 
 void PlainReceiver::Fragment(Received& received, const Header& header, std::vector<uint8_t> payload,

@@ -102,6 +102,7 @@ class PlainReceiver {
   void Refuse(const char* rule, Received& received);
   void Discard(const Key& key);
   void Free(const std::vector<Chunk>& chunks);
+  bool Cancelled(const Received& received, const Header& header);
   void CloseAll(std::vector<int>& fds);
   void Died(int32_t sender);
   void HangUp();
@@ -123,6 +124,7 @@ class PlainReceiver {
   bool garbled_ = false;
   std::map<Key, Assembly> assemblies_;
   std::set<Key> seen_keys_;
+  std::set<Key> cancelled_;
   uint64_t held_bytes_ = 0;
   std::vector<int> kept_;
   std::vector<std::string> previous_fds_;

@@ -177,15 +177,19 @@ class Receiver:
         return self.deliver(assembly.header, assembly.payload, assembly.last, assembly.fds)
 
     def fits(self, assembly, sender, more):
+        owner = assembly.sender if assembly else sender
+        mine = [other for other in self.assemblies.values() if other.sender == owner]
+        others = len(self.assemblies) - len(mine)
+        my_bytes = sum(len(one.payload) for one in mine)
+        others_bytes = self.held_bytes - my_bytes
         if not assembly:
-            mine = sum(1 for other in self.assemblies.values() if other.sender == sender)
-            if mine >= LIMITS["assemblies_per_sender"]:
+            if len(mine) >= LIMITS["assemblies_per_sender"]:
                 return False
-            if len(self.assemblies) >= LIMITS["assemblies_per_port"]:
+            if len(mine) + 1 > (LIMITS["assemblies_per_port"] - others) // 2:
                 return False
         has = len(assembly.payload) if assembly else 0
         return (has + more <= LIMITS["assembly_bytes"]
-                and self.held_bytes + more <= LIMITS["total_bytes"])
+                and my_bytes + more <= (LIMITS["total_bytes"] - others_bytes) // 2)
 
     def deliver(self, header, payload, last, fds):
         self.events.append({
