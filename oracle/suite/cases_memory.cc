@@ -60,7 +60,7 @@ void TakenBack(Stage& stage) {
   stage.PostExpecting(Datagram(7).Bytes(10).Nf().Mf(), {});
   stage.PostExpecting(Datagram(7).Bytes(10).Nf(), {});
   stage.Settle();
-  stage.Expect(segment.AllFree(0, 3), Rule::kShm14, "the chunks of a cancelled message freed",
+  stage.Expect(segment.AllFree(0, 3), Rule::kShm6, "the chunks of a cancelled message freed",
                "still busy");
   stage.Expect(segment.TrackedStream(2) == 6, Rule::kShm14, "another message's word left alone",
                absl::StrCat(segment.TrackedStream(2)));
@@ -289,7 +289,9 @@ void AddMemoryCases(CaseList& cases) {
   receive("SHM-1/tracking-before-the-references", TrackingBefore, {Rule::kShm14})
       .Applies(Tracks)
       .Home("unit-1.13.0");
-  receive("SHM-14/taken-back-before-it-came", TakenBack).Applies(Tracks).Home(kAnnouncing);
+  receive("SHM-14/taken-back-before-it-came", TakenBack, {Rule::kShm6})
+      .Applies(Tracks)
+      .Home(kAnnouncing);
   receive("SHM-2/out-of-range", OutOfRange);
   receive("SHM-2/free-chunks", FreeChunksReferred);
   receive("SHM-2/overlap-in-a-message", Overlapping);

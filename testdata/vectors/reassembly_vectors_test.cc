@@ -55,6 +55,11 @@ ReassemblyEvent ReadEvent(VectorObject& step) {
     return Refused{static_cast<uint32_t>(fields.Number("stream")),
                    static_cast<int32_t>(fields.Number("sender")), ReadRule(fields.Text("rule"))};
   }
+  if (step.Has("cancelled")) {
+    VectorObject fields(step.Raw("cancelled"), step.place() + ": cancelled");
+    return Cancelled{static_cast<uint32_t>(fields.Number("stream")),
+                     static_cast<int32_t>(fields.Number("sender"))};
+  }
   if (step.Has("sender_died")) return SenderDied{static_cast<int32_t>(step.Number("sender_died"))};
   EXPECT_EQ(step.Number("closed"), 1) << step.place();
   return Closed{};
