@@ -331,7 +331,8 @@ Outcome OutcomeOf(uint32_t seed, size_t slots, bool keeps, uint32_t reads_per_tu
     const Room room(slots);
     EXPECT_EQ(port.Drain(), Next::kWait);
   }
-  Outcome outcome = {.refusals = port.receiver->refusals()};
+  Outcome outcome;
+  outcome.refusals = port.receiver->refusals();
   for (const auto& delivered : port.delivered) {
     outcome.lines.push_back("stream " + std::to_string(delivered.header.stream) + " fds " +
                             std::to_string(delivered.fds) + " bytes " +

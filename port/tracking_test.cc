@@ -1,4 +1,6 @@
 // Messages that their sender may take back until they were begun: SHM-14, SHM-15.
+#include "protocol/tracking.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "port/atomic_words.h"
 #include "port/testing.h"
 
 namespace portproof {
@@ -232,7 +235,44 @@ TEST(TrackingTest, SHM_15_TheWordIsSetBeforeTheFirstDatagramLeaves) {
   EXPECT_EQ(tracked.segment->FreeCount(), 640U);
 }
 
-// SHM-14, SHM-15: of a cancel and a receive at the same time exactly one has the message.
+// SHM-14, SHM-15: of the two compare-and-swaps exactly one wins, however they meet.
+TEST(TrackingTest, SHM_14_AWordHasOneWinner) {
+  constexpr uint32_t kRounds = 200'000;
+  alignas(8) uint64_t word = 0;
+  AtomicWords words(&word);
+  std::atomic<uint32_t> begun = 0;
+  std::atomic<uint32_t> ended = 0;
+  std::atomic<uint32_t> cancelled = 0;
+  const auto await = [](const std::atomic<uint32_t>& value, uint32_t wanted) {
+    for (uint32_t spins = 0; value.load() != wanted; ++spins) {
+      if (spins % 256 == 255) std::this_thread::yield();
+    }
+  };
+  std::thread canceller([&] {
+    for (uint32_t i = 1; i <= kRounds; ++i) {
+      await(begun, i);
+      cancelled += CancelTracked(words, 0, i);
+      ended = i;
+    }
+  });
+  uint32_t both_or_none = 0;
+  uint32_t taken_in_all = 0;
+  for (uint32_t i = 1; i <= kRounds; ++i) {
+    const uint32_t cancelled_before = cancelled;
+    BeginTracking(words, 0, i);
+    begun = i;
+    for (std::atomic<uint32_t> pause = 0; pause < i % 64;) ++pause;  // so that they meet
+    const bool taken = TakeTracked(words, 0, i);
+    await(ended, i);
+    taken_in_all += taken;
+    both_or_none += (cancelled - cancelled_before) + (taken ? 1 : 0) != 1;
+  }
+  canceller.join();
+  EXPECT_EQ(both_or_none, 0U);
+  EXPECT_EQ(cancelled + taken_in_all, kRounds);
+}
+
+// And of a cancel and a receive exactly one has the message.
 TEST(TrackingTest, SHM_14_CancelAndReceiveRace) {
   constexpr int kRounds = 3000;
   Tracked tracked("unit-1.18.0");

@@ -40,6 +40,10 @@ WriteResult NaiveQueue::Write(const WriteRequest& request, SendActions& actions)
   }
   message.all_bytes = std::make_shared<const std::vector<Byte>>(std::move(bytes));
   message.shared = !any_plain && !message.bytes().empty();
+  // SHM-15: on stream 0, or where the first datagram goes plain, nothing is tracked.
+  const bool tracked =
+      request.tracking && message.shared && request.stream != 0 && Compose(message).mmap;
+  if (!tracked) message.request.tracking.reset();
   if (request.type >= limits_.type_count) return {WriteAnswer::kType, false};
   if (request.fd_count > limits_.fds_per_message) return {WriteAnswer::kFds, false};
   if (!limits_.takes_fragments && Compose(message).mf) return {WriteAnswer::kFragments, false};
@@ -52,7 +56,7 @@ WriteResult NaiveQueue::Write(const WriteRequest& request, SendActions& actions)
   const bool must_wait = !may_send || !queue_.empty();
   if (must_wait) Own(message, actions);
   queue_.push_back(message);
-  return {WriteAnswer::kAccepted, may_send};
+  return {WriteAnswer::kAccepted, may_send, tracked};
 }
 
 // SND-6, word for word.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "props/conversation_gen.h"
+#include "props/naive_queue.h"
 #include "props/play.h"
 
 namespace portproof {
@@ -147,6 +148,58 @@ TEST(SendQueueProp, TheCasesThatMatterAreMet) {
                                  "a write taken back", "closed with work queued"}) {
     EXPECT_GE(count[name] * 50, kRuns) << name;
   }
+}
+
+std::vector<Buffer> SharedChain() {
+  const auto sizes = *rc::gen::container<std::vector<uint32_t>>(
+      *rc::gen::inRange<size_t>(1, 12), rc::gen::element(1U, 3U, 4U, 12U, 13U, 40U, 16384U));
+  std::vector<Buffer> chain;
+  uint32_t chunk = 0;
+  for (const uint32_t bytes : sizes) {
+    chunk += *rc::gen::element(1U, 2U);
+    chain.push_back({.address = 1 + chunk * uint64_t{16384},
+                     .bytes = bytes,
+                     .segment_offset = chunk * 16384,
+                     .kind = BufferKind::kShared,
+                     .usable = *rc::gen::weightedElement<bool>({{9, true}, {1, false}})});
+  }
+  return chain;
+}
+
+// SHM-15, SHM-4, IOV-3: eight bytes more in the first datagram, and in no other; the write
+// says whether there are.
+TEST(SendQueueProp, TrackingGoesWithTheFirstDatagramAlone) {
+  std::set<std::string> reached;
+  EXPECT_TRUE(rc::check([&reached] {
+    const SendLimits limits = {.payload_bytes = *rc::gen::element(36U, 48U, 100U, 1000U)};
+    const std::vector<Buffer> chain = SharedChain();
+    WriteRequest request = {.stream = *rc::gen::element(0U, 7U, 8U), .chain = chain};
+    request.tracking = Tracking{1, 2};
+    SendQueue queue(limits);
+    NaiveQueue model(limits);
+    SendActions actions;
+    const WriteResult result = queue.Write(request, actions);
+    RC_ASSERT(result.tracked == model.Write(request, actions).tracked);
+    reached.insert(result.tracked ? "tracked" : "not tracked");
+    bool first = true;
+    for (SendPlan plan; !queue.empty(); first = false) {
+      queue.Plan(plan);
+      const PlannedDatagram& datagram = plan.datagrams()[0];
+      const auto wanted = model.Next();
+      RC_ASSERT(wanted.has_value());
+      RC_ASSERT(kHeaderBytes + datagram.payload_bytes == wanted->wire_bytes);
+      RC_ASSERT(datagram.run_count == wanted->runs);
+      RC_ASSERT(datagram.header.mmap == wanted->mmap);
+      RC_ASSERT(datagram.header.mf == wanted->mf);
+      RC_ASSERT(datagram.tracking.has_value() == (first && result.tracked));
+      RC_ASSERT(datagram.header.byte15 == (first && result.tracked ? 1 : 0));
+      if (!first && datagram.header.mmap && result.tracked) reached.insert("behind a tracked one");
+      queue.Commit(plan, 1, actions);
+      model.Sent(actions);
+    }
+    RC_ASSERT(model.empty());
+  }));
+  EXPECT_EQ(reached, (std::set<std::string>{"behind a tracked one", "not tracked", "tracked"}));
 }
 
 }  // namespace
