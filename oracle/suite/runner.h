@@ -61,7 +61,7 @@ class Bench {
   void Finish(const Case& played, Stage& stage);
   void CrossCheck(const StartParameters& start) const;
   StageConfig ConfigFor(const Case& played, const StartParameters& start) const;
-  void Explain(Outcome& outcome, const StartParameters& start);
+  void Explain(Outcome& outcome, const StartParameters& start, bool no_rule);
 
   const RunnerOptions& options_;
   const Hello& hello_;

@@ -171,7 +171,7 @@ std::string ToString(const SeenEvent& event) {
 Session::Session(Process process, std::unique_ptr<Link> link, int timeout_ms)
     : process_(std::move(process)),
       link_(std::move(link)),
-      channel_(process_.in(), process_.out(), process_.err()),
+      channel_(process_.pid(), process_.in(), process_.out(), process_.err()),
       timeout_ms_(timeout_ms) {}
 
 Session::~Session() = default;
@@ -192,7 +192,12 @@ std::unique_ptr<Session> Session::Launch(const Program& program, int timeout_ms,
                   std::string(process.status().message())};
   }
   std::unique_ptr<Session> session(new Session(*std::move(process), *std::move(link), timeout_ms));
-  session->ReadHello();
+  try {
+    session->ReadHello();
+  } catch (CaseEnd& end) {
+    end.names_no_rule = true;  // nothing of the case was played
+    throw;
+  }
   return session;
 }
 
@@ -204,8 +209,7 @@ bool Session::HasOurPort(int32_t pid) const {
 
 void Session::ReadHello() {
   std::string line;
-  const Heard heard =
-      channel_.Ask("", Clock::now() + std::chrono::milliseconds(timeout_ms_), nullptr, line);
+  const Heard heard = channel_.Ask("", timeout_ms_, nullptr, line);
   if (heard != Heard::kLine) Silent(heard, "");
   Json said = ParseObject(line, "hello");
   if (said.value("hello", Json()) != 1) Broken("a hello of version 1", Shown(line));
@@ -255,8 +259,7 @@ void Session::Silent(Heard heard, const std::string& command) {
 
 Json Session::AskLine(const std::string& line, int extra_ms) {
   std::string answer;
-  const Heard heard = channel_.Ask(
-      line, Clock::now() + std::chrono::milliseconds(timeout_ms_ + extra_ms), link_.get(), answer);
+  const Heard heard = channel_.Ask(line, timeout_ms_ + extra_ms, link_.get(), answer);
   if (heard != Heard::kLine) Silent(heard, line);
   return ParseObject(answer, "an answer");
 }
@@ -280,8 +283,7 @@ std::vector<SeenEvent> Session::Run(int idle_ms, int deadline_ms) {
 bool Session::Quit(bool by_end_of_file, int wait_ms) {
   if (!by_end_of_file) {
     std::string answer;
-    channel_.Ask("{\"cmd\":\"quit\"}", Clock::now() + std::chrono::milliseconds(wait_ms), nullptr,
-                 answer);
+    channel_.Ask("{\"cmd\":\"quit\"}", wait_ms, nullptr, answer);
   }
   process_.CloseIn();
   return process_.Ended(wait_ms) && process_.exited_with(0);

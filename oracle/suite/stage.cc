@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kRunDeadlineMs = 2000;
 constexpr int kMoreTurnsMax = 10000;
+constexpr int kCutShortMax = 5;   // runs in a row that met their deadline
+constexpr int kStillMax = 3;      // runs in a row that leave datagrams unread
 constexpr uint16_t kOwnPort = 1;  // port B, as `start` calls it
 
 using Content = std::optional<std::vector<uint8_t>>;
@@ -201,7 +203,16 @@ std::vector<FileId> Stage::Write(const Message& message) {
 }
 
 std::vector<SeenEvent> Stage::RunOnce() {
-  return session_.Run(config_.idle_ms, std::min(kRunDeadlineMs, config_.timeout_ms));
+  const int deadline_ms = std::min(kRunDeadlineMs, config_.timeout_ms);
+  std::vector<SeenEvent> events;
+  for (int runs = 0; runs < kCutShortMax; ++runs) {
+    const auto begun = Clock::now();
+    const std::vector<SeenEvent> more = session_.Run(config_.idle_ms, deadline_ms);
+    events.insert(events.end(), more.begin(), more.end());
+    // On a busy machine a testee meets its deadline before it is done.
+    if (Clock::now() - begun < std::chrono::milliseconds(deadline_ms)) break;
+  }
+  return events;
 }
 
 void Stage::JudgeArrived() {
@@ -300,6 +311,7 @@ void Stage::NothingMoves() {
 }
 
 void Stage::Play(bool all) {
+  int still = 0;
   for (int turn = 0; turn < kMoreTurnsMax; ++turn) {
     const auto arrived = [this] { return send_model_.datagrams() + announcements_; };
     const uint64_t datagrams = arrived() + asked_;
@@ -314,7 +326,8 @@ void Stage::Play(bool all) {
     const bool lacks = link().unsent() > 0 || received_.size() < expected_.size() ||
                        (all && !send_model_.empty()) ||
                        (all && !send_model_.UnknownSegments().empty());
-    if (!lacks || !moved) break;
+    still = moved ? 0 : still + 1;
+    if (!lacks || still >= (link().AllTaken() ? 1 : kStillMax)) break;
   }
   if (!all) return;
   if (!send_model_.empty()) NothingMoves();

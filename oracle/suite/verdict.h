@@ -42,6 +42,7 @@ struct CaseEnd {
   std::optional<Rule> rule = {};
   std::string expected;
   std::string seen;
+  bool names_no_rule = false;  // nor is the case's own charged: it did not begin
 };
 
 }  // namespace portproof::suite

@@ -321,6 +321,7 @@ void PlainReceiver::Reset() {
   CloseAll(kept_);
   keeps_ = false;
   skips_next_ = false;
+  seen_keys_.clear();
   Forget([](const Waiting&) { return true; });
   asked_.clear();
   if (open_) {
