@@ -81,6 +81,8 @@ const std::vector<Golden>& GoldenTable() {
       {"IOV-6/a-mark-behind-eight-runs",
        [](uint32_t) { return With(Separate(8, 5), {Sync(true)}); }},
       {"IOV-3/seven-runs", [](uint32_t) { return Separate(7, 5); }},
+      {"IOV-3/not-more-than-the-limit",
+       [](uint32_t limit) { return std::vector{Memory(2 * limit)}; }},
       {"IOV-3/eight-runs", [](uint32_t) { return Separate(8, 5); }},
       {"IOV-3/fifteen-runs", [](uint32_t) { return Separate(15, 5); }},
       {"IOV-2/twenty-adjacent",

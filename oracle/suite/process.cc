@@ -37,7 +37,7 @@ absl::StatusOr<Pipe> MakePipe() {
 OwnedFd Above(int fd) { return OwnedFd(fcntl(fd, F_DUPFD_CLOEXEC, kFirstOfOurs)); }
 
 // Only what is safe between fork and exec in a process with threads.
-void BecomeTestee(const std::array<int, 5>& fds) {
+void BecomeTestee(const std::array<int, 5>& fds, bool executes) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (int number = 1; number < NSIG; ++number) std::signal(number, SIG_DFL);
@@ -46,7 +46,7 @@ void BecomeTestee(const std::array<int, 5>& fds) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   for (int target = 0; target < 5; ++target) dup2(fds[static_cast<size_t>(target)], target);
   // What whoever started the runner left open is none of the testee's business.
-  syscall(SYS_close_range, 5, ~0u, CLOSE_RANGE_CLOEXEC);
+  syscall(SYS_close_range, 5, ~0u, executes ? CLOSE_RANGE_CLOEXEC : 0u);
 }
 
 }  // namespace
@@ -79,7 +79,7 @@ absl::StatusOr<Process> Process::Launch(const std::vector<std::string>* argv,
   const pid_t pid = fork();
   if (pid < 0) return absl::ErrnoToStatus(errno, "cannot fork the testee");
   if (pid == 0) {
-    BecomeTestee(fds);
+    BecomeTestee(fds, body == nullptr);
     if (body != nullptr) _exit((*body)());
     execvp(arguments[0], arguments.data());
     const int error = errno;

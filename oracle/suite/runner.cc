@@ -19,7 +19,6 @@ namespace {
 
 constexpr int kQuitMs = 200;
 constexpr size_t kGroup = 16;  // cases that share a testee, at most
-constexpr int kShrinks = 3;    // conversations: it takes seconds each
 constexpr int kShrinkPlays = 300;
 constexpr auto kShrinkTime = std::chrono::seconds(2);
 
@@ -292,7 +291,7 @@ std::vector<Outcome> RunCases(const RunnerOptions& options, const Hello& hello,
   std::vector<Outcome> outcomes(cases.size());
   const std::vector<std::vector<size_t>> groups = GroupsOf(cases);
   std::atomic<size_t> next = 0;
-  std::atomic<int> shrinks = kShrinks;
+  std::atomic<int> shrinks = options.shrinks;
   const auto work = [&] {
     for (size_t group = next.fetch_add(1); group < groups.size(); group = next.fetch_add(1)) {
       Bench bench(options, hello, shrinks);

@@ -24,6 +24,7 @@ struct RunnerOptions {
   std::string profile;  // empty: each case's home
   int jobs = 4;
   int timeout_ms = 5000;
+  int shrinks = 3;          // failing conversations that are shrunk
   std::string keep_traces;  // a directory, or empty
 };
 

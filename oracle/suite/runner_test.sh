@@ -56,7 +56,7 @@ done
 for how in crash closes-stdout; do
   also 1 'CRASH  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" hang
+also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=1000 -- "$hostile" hang
 for how in flood huge-line garbage array wrong-events says-too-much floods-stderr closes-stderr \
   forks leaves-a-child; do
   also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
@@ -90,7 +90,7 @@ also 1 'keys have the types they should have' "$portproof" test --random=0 '--ca
 for how in twice leaves-a-daemon; do
   also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" $how
 done
-also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" never-reads
+also 1 'TIMEOUT  RCV-3/' "$portproof" test "${one[@]}" --timeout-ms=1000 -- "$hostile" never-reads
 # A port that was shut down is no datagram for ever; what floods one does not fill the memory.
 also 1 'FAIL  RCV-3/' "$portproof" test "${one[@]}" -- "$hostile" shuts-down
 cat >"$work/modest" <<'PY'
@@ -100,7 +100,7 @@ kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 sys.exit(status if kilobytes < 700000 else "%d KB of memory" % kilobytes)
 PY
 also 1 'TIMEOUT  RCV-3/' python3 "$work/modest" \
-  "$portproof" test "${one[@]}" --timeout-ms=3000 -- "$hostile" floods-the-port
+  "$portproof" test "${one[@]}" --timeout-ms=1000 -- "$hostile" floods-the-port
 also 1 'its hello: a line of JSON on standard output, flushed' "$portproof" test "${one[@]}" -- sh -c 'exit 0'
 also 0 'PASS  RCV-3/' "$portproof" test "${one[@]}" -- sh -c "$liar; exit \$?"
 settle
