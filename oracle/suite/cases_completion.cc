@@ -29,12 +29,14 @@ void InTheOrderOfDatagrams(Stage& stage) {
   stage.Settle();
 }
 
+// No buffer ends at the limit, and nothing outlasts its share: IOV-5, IOV-6 and SND-7 have
+// cases of their own.
 void NotBeforeTheDatagramLeft(Stage& stage) {
   stage.link().SetTesteeSendBuffer(20000);
   const uint32_t limit = stage.limit();
-  stage.Write(stage.MessageOf(1, {{.bytes = limit, .seed = 1}, {.sync = true}}));
-  stage.Write(stage.MessageOf(2, {{.bytes = limit, .seed = 1}, {.bytes = limit, .seed = 2}}));
-  stage.Write(stage.MessageOf(3, {{.bytes = 4 * limit, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(1, {{.bytes = limit - 1, .seed = 1}, {.sync = true}}));
+  stage.Write(stage.MessageOf(2, {{.bytes = limit + 1, .seed = 1}, {.bytes = limit, .seed = 2}}));
+  stage.Write(stage.MessageOf(3, {{.bytes = 4 * limit - 3, .seed = 1}, {.sync = true}}));
   stage.Write(stage.MessageOf(4, {}));
   stage.RunWithoutReading();
   stage.RunWithoutReading();

@@ -72,6 +72,10 @@ const std::vector<Golden>& GoldenTable() {
        }},
       {"IOV-6/once-set-it-stays",
        [](uint32_t limit) {
+         return std::vector{Memory(10), Sync(true), Memory(limit, 2)};
+       }},
+      {"IOV-6/once-set-at-the-limit-it-stays",
+       [](uint32_t limit) {
          return std::vector{Memory(limit), Sync(true), Memory(100, 2)};
        }},
       {"IOV-6/a-mark-behind-seven-runs",
