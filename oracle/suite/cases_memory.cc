@@ -248,11 +248,9 @@ bool Tracks(const Profile& profile) { return profile.byte15 == Byte15::kTracking
 }  // namespace
 
 void AddMemoryCases(CaseList& cases) {
-  const std::vector<std::string> shm = {"shm"};
-  const std::vector<std::string> both = {"shm", "fragments"};
   const auto receive = [&](const char* name, void (*play)(Stage&),
                            const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more).Needs(both).FreeFiles();
+    return Add(cases, name, play, more).Needs({"shm-receive", "fragments"}).FreeFiles();
   };
   receive("SHM-1/not-a-list-of-references", NotAList);
   receive("SHM-1/tracking-before-the-references", TrackingBefore)
@@ -276,7 +274,7 @@ void AddMemoryCases(CaseList& cases) {
       .Applies(Announcing);
   const auto send = [&](const char* name, void (*play)(Stage&),
                         const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more).Role("sender").Needs(both).FreeFiles();
+    return Add(cases, name, play, more).Role("sender").Needs({"shm-send", "fragments"}).FreeFiles();
   };
   send("SHM-3/shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6});
   send("SHM-3/old-shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6})

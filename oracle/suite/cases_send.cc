@@ -16,14 +16,19 @@ constexpr int kUsualBuffer = 106496;  // and what is usual
 // The testee's socket takes little while this lives.
 class TightSocket {
  public:
-  explicit TightSocket(Stage& stage) : link_(stage.link()) {
+  explicit TightSocket(Stage& stage) : stage_(stage), link_(stage.link()) {
+    stage_.ReadLater(true);
     link_.SetTesteeSendBuffer(kTightBuffer);
   }
   TightSocket(const TightSocket&) = delete;
   TightSocket& operator=(const TightSocket&) = delete;
-  ~TightSocket() { link_.SetTesteeSendBuffer(kUsualBuffer); }
+  ~TightSocket() {
+    link_.SetTesteeSendBuffer(kUsualBuffer);
+    stage_.ReadLater(false);
+  }
 
  private:
+  Stage& stage_;
   Link& link_;
 };
 

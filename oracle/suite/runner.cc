@@ -91,6 +91,7 @@ StageConfig Bench::ConfigFor(const Case& played, const StartParameters& start) c
   config.max_size = max_size_;
   config.handled = handled_;
   config.timeout_ms = options_.timeout_ms;
+  config.direct = played.direct;
   config.free_files = played.free_files;
   if (!played.rules.empty()) config.own_rule = played.rules.front();
   return config;

@@ -128,6 +128,24 @@ expect 0 'UNSUPPORTED' "$portproof" test --case='SHM-1/not*' -- "$python"
 expect 1 'FRG-2: ' "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
 expect 1 "--case='FRG-2/orphans-are-refused' -- " "$portproof" test --case='FRG-2/orphans*' -- "$liar" orphan-kept
 
+# A failure says which of several datagrams it is about.
+expect 1 'for datagram 3 of 5, ' "$portproof" test --random=0 --case='RCV-5/a-refusal*' -- "$liar" skips-one-after-a-refusal
+# The side the testee is on, and what it disclaims.
+claim() {
+  local keys=$1
+  shift
+  echo "$liar $* | sed -u 's/\"hello\":1/\"hello\":1,$keys/'"
+}
+expect 0 'PASS' "$portproof" test --random=0 --case='SHM-*' -- sh -c "$(claim '"process":"router"')"
+expect 1 "an application's segment for pid" "$portproof" test --random=0 --case='SHM-8/what*' -- sh -c "$(claim '"process":"application"')"
+expect 1 'application or router' "$portproof" test "${one[@]}" -- sh -c "$(claim '"process":"king"')"
+silent="$liar sync-never-completes | sed -u 's/\"asks\"/\"no-completions\"/'"
+expect 0 'UNSUPPORTED  CMP-1/each' "$portproof" test --random=0 --case='CMP-1/*' --case='IOV-7/*' -- sh -c "$silent"
+expect 0 'PASS  IOV-7/a-sync-buffer' "$portproof" test --random=0 --case='IOV-7/*' -- sh -c "$silent"
+expect 0 'UNSUPPORTED  SHM-10/an-unknown-segment-is-asked-for' "$portproof" test --random=0 --case='SHM-10/an-*' -- sh -c "$silent"
+# A question for no segment may be answered with rpc_error, as the liar does.
+expect 0 'PASS' "$portproof" test --random=0 --case='SHM-10/a-question*' -- "$liar"
+
 # A case whose own rule was not judged says so, and does not count as passed.
 masked=(--random=0 --case='IOV-6/once-set-at-the-limit*')
 expect 1 'NOT-REACHED  IOV-6/once-set-at-the-limit' "$portproof" test "${masked[@]}" -- "$liar" no-mf-at-the-limit

@@ -402,6 +402,7 @@ void SendModel::Fail() {
 }
 
 void SendModel::Complete(const std::vector<SeenEvent>& seen) {
+  if (!config_.completes) return due_.clear();
   size_t index = 0;
   for (const SeenEvent& event : seen) {
     if (event.kind != SeenEvent::Kind::kCompleted) continue;

@@ -51,6 +51,7 @@ class SendModel {
     uint32_t payload_bytes = 0;  // L
     uint32_t share_bytes = 65536;
     int32_t pid = 0;
+    bool completes = true;  // else completions are nobody's concern
     // The bytes behind a reference; empty where it names nothing (SHM-2), none where its
     // segment may still be announced (SHM-10, from 1.19).
     std::function<std::optional<std::vector<uint8_t>>(const Reference&)> content = {};

@@ -18,7 +18,15 @@ constexpr int kNestedMax = 64;                     // of JSON: who writes or fre
 constexpr uint64_t kLimitMax = uint64_t{1} << 60;  // enough for everybody, and to add to
 
 const std::set<std::string> kRoles = {"receiver", "sender"};
-const std::set<std::string> kFeatures = {"fragments", "fds", "shm", "credentials"};
+const std::set<std::string> kFeatures = {"fragments",   "fds",         "shm",  "shm-send",
+                                         "shm-receive", "credentials", "asks", "no-completions"};
+const std::set<std::string> kSides = {"application", "router"};
+
+// `shm` is short for all there is of it; completions are there unless disclaimed.
+void Complete(std::set<std::string>& features) {
+  if (features.contains("shm")) features.insert({"shm-send", "shm-receive", "asks"});
+  if (!features.contains("no-completions")) features.insert("completions");
+}
 
 std::string Shown(const std::string& line) {
   constexpr size_t kShown = 300;
@@ -220,6 +228,10 @@ void Session::ReadHello() {
   hello_.roles = Texts(said, "roles", [](const auto& role) { return kRoles.contains(role); });
   hello_.features =
       Texts(said, "features", [](const auto& feature) { return kFeatures.contains(feature); });
+  Complete(hello_.features);
+  if (said.contains("process")) hello_.process = Get<std::string>(said, "process");
+  if (!hello_.process.empty() && !kSides.contains(hello_.process))
+    Broken("application or router in \"process\"", Shown(line));
   hello_.profiles = Texts(said, "profiles",
                           [](const auto& profile) { return ResolveProfile(profile).has_value(); });
   if (hello_.roles.empty()) Broken("roles in the hello", Shown(line));

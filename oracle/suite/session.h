@@ -48,6 +48,7 @@ struct Hello {
   Json said;
   std::string name;
   int32_t pid = 0;
+  std::string process;  // application or router, as of 1.19; empty: it does not say
   std::set<std::string> roles;
   std::set<std::string> features;
   std::set<std::string> profiles;

@@ -21,13 +21,17 @@ class Liar : public Port {
   Json Hello() override {
     const auto& received = receiver_.limits();
     const auto& sent = sender_.limits();
-    return HelloOf("liar", {{"assemblies_per_sender", received.assemblies_per_sender},
-                            {"assemblies_per_port", received.assemblies_per_port},
-                            {"assembly_bytes", received.assembly_bytes},
-                            {"total_bytes", received.total_bytes},
-                            {"queue_messages", sent.messages},
-                            {"queue_bytes", sent.bytes},
-                            {"queue_fds", sent.fds}});
+    Json hello = HelloOf("liar", {{"assemblies_per_sender", received.assemblies_per_sender},
+                                  {"assemblies_per_port", received.assemblies_per_port},
+                                  {"assembly_bytes", received.assembly_bytes},
+                                  {"total_bytes", received.total_bytes},
+                                  {"queue_messages", sent.messages},
+                                  {"queue_bytes", sent.bytes},
+                                  {"queue_fds", sent.fds}});
+    if (Lie("lists-are-bytes")) hello["features"] = {"fragments", "fds", "credentials"};
+    if (Lie("only-segments-for-any")) hello["process"] = "router";
+    if (Lie("segments-for-any")) hello["process"] = "application";
+    return hello;
   }
 
   StartAnswer Start(const StartRequest& request) override {

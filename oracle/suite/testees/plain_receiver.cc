@@ -179,7 +179,8 @@ void PlainReceiver::Handle(Received& received) {
   if (Waits(KeyOf(received, *header))) return Hold(received, *header);
   std::vector<uint8_t> payload(bytes.begin() + kHeaderBytes, bytes.end());
   std::vector<Chunk> chunks;
-  if (header->mmap && !Resolve(received, *header, payload, chunks)) return;
+  if (header->mmap && !Lie("lists-are-bytes") && !Resolve(received, *header, payload, chunks))
+    return;
   if (header->nf || header->mf) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;

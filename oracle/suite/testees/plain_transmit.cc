@@ -230,7 +230,8 @@ void PlainSender::Sent(Place place, const Cut& cut, size_t bytes) {
   const bool used_up = message.share >= start_.max_share || Lie("rotates-after-each-datagram");
   if (!used_up || Lie("never-rotates")) return;
   message.share = 0;
-  stalled_ = Lie("stalls-after-its-share");
+  stalled_ =
+      Lie("stalls-after-its-share") || (Lie("direct-write-stops-at-its-share") && writes_directly_);
   Rotate(place);
 }
 
