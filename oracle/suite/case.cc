@@ -66,6 +66,7 @@ CaseList FixedCases() {
   AddMemoryCases(cases);
   AddUnknownSegmentCases(cases);
   AddSocketCases(cases);
+  AddSeldomCases(cases);
   AddDirectWrites(cases);
   std::stable_sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) {
     return (a.rules.empty() ? 0 : 1 + static_cast<int>(a.rules[0])) <

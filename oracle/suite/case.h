@@ -70,6 +70,7 @@ void AddCompletionCases(CaseList& cases);
 void AddMemoryCases(CaseList& cases);
 void AddUnknownSegmentCases(CaseList& cases);
 void AddSocketCases(CaseList& cases);
+void AddSeldomCases(CaseList& cases);
 
 CaseList FixedCases();
 

@@ -108,6 +108,15 @@ const std::vector<Golden>& GoldenTable() {
        [](uint32_t limit) {
          return std::vector{Memory(limit - 3), Adjacent(10, 2), Memory(4, 3)};
        }},
+      {"IOV-2/adjacent-across-an-empty-buffer",
+       [](uint32_t) {
+         std::vector<Piece> chain = {Memory(10)};
+         for (uint64_t i = 2; i <= 9; ++i) {
+           chain.push_back(Adjacent(0, i));
+           chain.push_back(Adjacent(10, i));
+         }
+         return chain;
+       }},
       {"IOV-4/a-separate-buffer-is-cut-at-the-limit",
        [](uint32_t limit) {
          return std::vector{Memory(100), Memory(limit, 2), Memory(7, 3)};

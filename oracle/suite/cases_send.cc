@@ -222,6 +222,8 @@ void DeadPeerFailsThePort(Stage& stage) {
   stage.Write(Plain(stage, 3, 3, 10));
   stage.sent().Fail();
   const std::vector<SeenEvent> events = stage.RunOnce();
+  stage.Expect(!events.empty() || !stage.Has("completions"), Rule::kSnd4,
+               "what was queued fails with the port", "nothing");
   stage.JudgeEvents(events);
   const Json answer = stage.TryWrite(Plain(stage, 4, 4, 10));
   stage.Expect(answer.value("accepted", Json()) == false, Rule::kSnd4,

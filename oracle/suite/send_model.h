@@ -87,6 +87,8 @@ class SendModel {
     datagrams_ = 0;
     pressed_ = false;
   }
+  // That the last Complete missed.
+  const std::optional<Completion>& missing() const { return missing_; }
   uint64_t datagrams() const { return datagrams_; }
   // From now on what waits has met a full socket: who is passed over lost its place (SND-2).
   void Pressed() { pressed_ = true; }
@@ -147,6 +149,7 @@ class SendModel {
   std::deque<Item> queue_;
   std::vector<Due> due_;
   std::set<Completion> done_;
+  std::optional<Completion> missing_;
   std::vector<Unread> unread_;
   uint64_t datagrams_ = 0;
   bool pressed_ = false;

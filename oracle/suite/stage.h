@@ -124,6 +124,7 @@ class Stage {
 
  private:
   Outgoing Prepare(const Datagram& datagram, Incoming& incoming);
+  void JudgeCompletions(const std::vector<SeenEvent>& events);
   void Number(const Incoming& incoming);
   void ExpectOf(Expected expected);
   std::string Wanted(const Expected& expected) const;

@@ -154,7 +154,7 @@ bool PlainReceiver::Resolve(Received& received, const Header& header, std::vecto
   }
   held_.insert(chunks.begin(), chunks.end());
   if (refused.empty() || Lie("bad-references-left-out")) return true;
-  Discard(KeyOf(received, header));
+  if (!Lie("bad-reference-keeps-the-message")) Discard(KeyOf(received, header));
   if (!Lie("good-references-kept")) Free(chunks);
   Refuse(refused.c_str(), received);
   return false;

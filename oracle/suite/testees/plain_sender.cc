@@ -253,7 +253,7 @@ void PlainSender::Drop(Message& message) {
   for (Piece& piece : message.chain) {
     if (!piece.done) Release(piece);
   }
-  if (message.owns_fds && !message.begun) {
+  if (message.owns_fds && !message.begun && !Lie("reset-leaves-fds")) {
     for (const int fd : message.fds) close(fd);
   }
 }
@@ -270,7 +270,7 @@ void PlainSender::FailPort() {
   while (!queue_.empty()) {
     Message& message = queue_.front();
     Complete(message, message.chain.size(), Lie("failure-told-as-success"));
-    if (message.owns_fds && !message.begun) {
+    if (message.owns_fds && !message.begun && !Lie("failure-leaves-fds")) {
       for (const int fd : message.fds) close(fd);
     }
     queue_.pop_front();

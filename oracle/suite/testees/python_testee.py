@@ -156,6 +156,7 @@ class Receiver:
         if header[6] and fds:
             return self.refuse("FDS-1", fds)
         if header[5]:  # mmap: it has no shared memory, so no segment is known
+            self.discard(key)
             return self.refuse("SHM-2", fds)
         if header[6] or header[7]:
             return self.fragment(header, key, sender, data[16:], fds)
