@@ -111,6 +111,7 @@ namespace {
 
 std::vector<std::string> Names(const std::vector<const Profile*>& profiles) {
   std::vector<std::string> names;
+  names.reserve(profiles.size());
   for (const Profile* profile : profiles) names.emplace_back(profile->newest);
   return names;
 }

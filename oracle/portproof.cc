@@ -319,6 +319,9 @@ CLI::App* AddTest(CLI::App& app, Shared& shared, suite::SuiteOptions& options) {
   test.add_option("--jobs", options.jobs, "Testees at a time; they mostly wait")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  test.add_option("--shrinks", options.shrinks, "How many failing conversations to shrink")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   test.add_option("--timeout-ms", options.timeout_ms, "For an answer")
       ->check(CLI::Range(10, 600000))
       ->capture_default_str();

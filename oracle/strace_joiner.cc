@@ -38,7 +38,7 @@ absl::Status StraceJoiner::Run() {
         continue;
       }
       const StraceLine split = SplitLine(line);
-      const absl::Status status = Orderable(i, split);
+      absl::Status status = Orderable(i, split);
       if (!status.ok()) return status;
       const int64_t time = split.kind == LineKind::kBad ? INT64_MIN : split.time_us;
       if (next == files_.size() || time < earliest) {

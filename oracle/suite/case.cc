@@ -17,6 +17,43 @@ Case& Add(CaseList& cases, const std::string& name, std::function<void(Stage&)> 
   return cases.back();
 }
 
+const std::vector<OnlyBatched>& OnlyBatchedCases() {
+  static const std::vector<OnlyBatched> cases = {
+      {"SND-4/a-dead-peer-fails-the-port", "a write that fails at once may be refused as well"},
+      {"SND-12/bound-in-messages", "what leaves at once fills no queue"},
+      {"SND-12/bound-in-bytes", "what leaves at once fills no queue"},
+      {"SND-12/bound-in-fds", "what leaves at once fills no queue"},
+      {"HDR-4/types-beyond-the-count-are-not-written", "none of its writes is accepted"},
+      {"FDS-2/more-than-allowed-are-not-written", "none of its writes is accepted"},
+      {"SND-10/no-sigpipe", "a write that fails at once may be refused as well"},
+  };
+  return cases;
+}
+
+namespace {
+
+bool WritesDirectly(const Case& one) {
+  if (one.role != "sender" || !one.starts) return false;
+  const auto& only = OnlyBatchedCases();
+  return std::none_of(only.begin(), only.end(),
+                      [&one](const OnlyBatched& batched) { return one.name == batched.name; });
+}
+
+// Each that sends once more, written directly: a wrapper that queues what is batched hides
+// what goes wrong at a write.
+void AddDirectWrites(CaseList& cases) {
+  const size_t count = cases.size();
+  for (size_t i = 0; i < count; ++i) {
+    if (!WritesDirectly(cases[i])) continue;
+    Case direct = cases[i];
+    direct.name += kDirectly;
+    direct.direct = true;
+    cases.push_back(std::move(direct));
+  }
+}
+
+}  // namespace
+
 CaseList FixedCases() {
   CaseList cases;
   AddHeaderCases(cases);
@@ -29,6 +66,8 @@ CaseList FixedCases() {
   AddMemoryCases(cases);
   AddUnknownSegmentCases(cases);
   AddSocketCases(cases);
+  AddSeldomCases(cases);
+  AddDirectWrites(cases);
   std::stable_sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) {
     return (a.rules.empty() ? 0 : 1 + static_cast<int>(a.rules[0])) <
            (b.rules.empty() ? 0 : 1 + static_cast<int>(b.rules[0]));

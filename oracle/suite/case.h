@@ -20,6 +20,9 @@ namespace portproof::suite {
 
 inline constexpr const char* kNewestProfile = "unit-1.35.0";
 
+// Behind the name of a case whose messages are written without batching.
+inline constexpr const char* kDirectly = "-directly";
+
 struct Case {
   std::string name;
   std::vector<Rule> rules;
@@ -33,6 +36,7 @@ struct Case {
   bool fresh = false;       // wants a testee of its own, and leaves none
   bool ends_port = false;   // no sanity message, no reset afterwards
   bool free_files = false;  // the testee may open files of its own (segments)
+  bool direct = false;      // its messages are written without batching
   bool starts = true;       // false: the case sends `start` itself
   std::optional<conversation::Conversation> conversation = {};  // random ones
   bool sends = false;  // of these: the testee is the sender
@@ -66,6 +70,7 @@ void AddCompletionCases(CaseList& cases);
 void AddMemoryCases(CaseList& cases);
 void AddUnknownSegmentCases(CaseList& cases);
 void AddSocketCases(CaseList& cases);
+void AddSeldomCases(CaseList& cases);
 
 CaseList FixedCases();
 
@@ -75,6 +80,13 @@ struct Unobservable {
   const char* why;
 };
 const std::vector<Unobservable>& UnobservableRules();
+
+// A case that is not played with direct writes, and why.
+struct OnlyBatched {
+  const char* name;
+  const char* why;
+};
+const std::vector<OnlyBatched>& OnlyBatchedCases();
 
 bool GlobMatches(const std::string& glob, const std::string& text);
 

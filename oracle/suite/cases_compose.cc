@@ -72,6 +72,10 @@ const std::vector<Golden>& GoldenTable() {
        }},
       {"IOV-6/once-set-it-stays",
        [](uint32_t limit) {
+         return std::vector{Memory(10), Sync(true), Memory(limit, 2)};
+       }},
+      {"IOV-6/once-set-at-the-limit-it-stays",
+       [](uint32_t limit) {
          return std::vector{Memory(limit), Sync(true), Memory(100, 2)};
        }},
       {"IOV-6/a-mark-behind-seven-runs",
@@ -81,6 +85,8 @@ const std::vector<Golden>& GoldenTable() {
       {"IOV-6/a-mark-behind-eight-runs",
        [](uint32_t) { return With(Separate(8, 5), {Sync(true)}); }},
       {"IOV-3/seven-runs", [](uint32_t) { return Separate(7, 5); }},
+      {"IOV-3/not-more-than-the-limit",
+       [](uint32_t limit) { return std::vector{Memory(2 * limit)}; }},
       {"IOV-3/eight-runs", [](uint32_t) { return Separate(8, 5); }},
       {"IOV-3/fifteen-runs", [](uint32_t) { return Separate(15, 5); }},
       {"IOV-2/twenty-adjacent",
@@ -101,6 +107,15 @@ const std::vector<Golden>& GoldenTable() {
       {"IOV-2/adjacent-across-the-limit",
        [](uint32_t limit) {
          return std::vector{Memory(limit - 3), Adjacent(10, 2), Memory(4, 3)};
+       }},
+      {"IOV-2/adjacent-across-an-empty-buffer",
+       [](uint32_t) {
+         std::vector<Piece> chain = {Memory(10)};
+         for (uint64_t i = 2; i <= 9; ++i) {
+           chain.push_back(Adjacent(0, i));
+           chain.push_back(Adjacent(10, i));
+         }
+         return chain;
        }},
       {"IOV-4/a-separate-buffer-is-cut-at-the-limit",
        [](uint32_t limit) {

@@ -59,6 +59,16 @@ void LeftFdsAreClosed(Stage& stage) {
   stage.Census(Rule::kFds5);
 }
 
+// Whatever it is refused for.
+void RefusedFdsAreClosed(Stage& stage) {
+  stage.Post(Datagram(5).Type(255).Fds(1));
+  stage.Post(Datagram(6).Nf().Fds(0));
+  stage.Post(Datagram(7).Fds(1).Cut(9));
+  stage.Post(Datagram(8).Bytes(3).Fds(stage.profile().fds_max + 1u));
+  stage.Settle();
+  stage.Census(Rule::kFds5);
+}
+
 void KeptFdsStayOpen(Stage& stage) {
   stage.Keep();
   stage.Post(Datagram(5).Bytes(3).Fds(1));
@@ -141,6 +151,7 @@ void AddDescriptorCases(CaseList& cases) {
   Add(cases, "FDS-3/received-fds-close-on-exec", CloseOnExec).Needs(fds);
   Add(cases, "FDS-4/no-fd-from-an-earlier-datagram", NoFdFromBefore).Needs(both);
   Add(cases, "FDS-5/fds-left-by-the-handler-are-closed", LeftFdsAreClosed).Needs(both);
+  Add(cases, "FDS-5/fds-of-refusals-are-closed", RefusedFdsAreClosed).Needs(both);
   Add(cases, "FDS-5/fds-taken-stay-open", KeptFdsStayOpen).Needs(fds);
   Add(cases, "FDS-5/reset-closes-open-messages", ResetClosesAssemblies).Needs(both);
   Add(cases, "FDS-7/no-free-slots-is-a-refusal", NoDescriptorSlots, {Rule::kRcv1})

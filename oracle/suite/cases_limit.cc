@@ -65,6 +65,8 @@ void BytesOfOne(Stage& stage) {
   stage.Settle();
   stage.Post(Datagram(5).Bytes(1).Nf());
   stage.Settle();
+  stage.Post(Datagram(5).Bytes(1).Nf().About(Rule::kFrg8));  // it is gone
+  stage.Settle();
 }
 
 // A sender alone may hold half, and another has room beside it.

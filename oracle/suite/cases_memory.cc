@@ -234,6 +234,16 @@ void MixedGoesPlain(Stage& stage) {
   NothingBusy(stage);
 }
 
+// Of a segment that we know; each message alone, so that nothing else can go wrong before.
+void UnsentChunks(Stage& stage) {
+  Send(stage, 1, {Shared(20000)});
+  NothingBusy(stage);
+  for (int64_t id = 2; id < 5; ++id) {
+    Send(stage, id, {Shared(20000), {.bytes = 5, .seed = 2}});
+    NothingBusy(stage);
+  }
+}
+
 void SmallGoesPlain(Stage& stage) {
   Send(stage, 1, {Shared(100)});
   Send(stage, 2, {Shared(12)});
@@ -279,11 +289,9 @@ bool Tracks(const Profile& profile) { return profile.byte15 == Byte15::kTracking
 }  // namespace
 
 void AddMemoryCases(CaseList& cases) {
-  const std::vector<std::string> shm = {"shm"};
-  const std::vector<std::string> both = {"shm", "fragments"};
   const auto receive = [&](const char* name, void (*play)(Stage&),
                            const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more).Needs(both).FreeFiles();
+    return Add(cases, name, play, more).Needs({"shm-receive", "fragments"}).FreeFiles();
   };
   receive("SHM-1/not-a-list-of-references", NotAList);
   receive("SHM-1/tracking-before-the-references", TrackingBefore, {Rule::kShm14})
@@ -309,7 +317,7 @@ void AddMemoryCases(CaseList& cases) {
       .Applies(Announcing);
   const auto send = [&](const char* name, void (*play)(Stage&),
                         const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more).Role("sender").Needs(both).FreeFiles();
+    return Add(cases, name, play, more).Role("sender").Needs({"shm-send", "fragments"}).FreeFiles();
   };
   send("SHM-3/shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6});
   send("SHM-3/old-shared-goes-by-reference", SharedGoesByReference, {Rule::kShm10, Rule::kShm6})
@@ -318,7 +326,7 @@ void AddMemoryCases(CaseList& cases) {
   send("SHM-3/mixed-goes-plain", MixedGoesPlain, {Rule::kShm6});
   send("SHM-4/twelve-bytes-go-plain", SmallGoesPlain, {Rule::kShm6});
   send("SHM-5/the-flag-is-of-a-datagram", FlagPerDatagram);
-  send("SHM-6/unsent-chunks-are-the-senders-to-free", MixedGoesPlain);
+  send("SHM-6/unsent-chunks-are-the-senders-to-free", UnsentChunks);
   send("SHM-7/lowest-chunks-first", LowestFirst);
   send("SHM-8/what-a-sender-announces", SharedGoesByReference);
   send("SHM-10/announced-before-it-is-used", SharedGoesByReference)

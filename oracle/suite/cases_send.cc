@@ -16,14 +16,19 @@ constexpr int kUsualBuffer = 106496;  // and what is usual
 // The testee's socket takes little while this lives.
 class TightSocket {
  public:
-  explicit TightSocket(Stage& stage) : link_(stage.link()) {
+  explicit TightSocket(Stage& stage) : stage_(stage), link_(stage.link()) {
+    stage_.ReadLater(true);
     link_.SetTesteeSendBuffer(kTightBuffer);
   }
   TightSocket(const TightSocket&) = delete;
   TightSocket& operator=(const TightSocket&) = delete;
-  ~TightSocket() { link_.SetTesteeSendBuffer(kUsualBuffer); }
+  ~TightSocket() {
+    link_.SetTesteeSendBuffer(kUsualBuffer);
+    stage_.ReadLater(false);
+  }
 
  private:
+  Stage& stage_;
   Link& link_;
 };
 
@@ -217,6 +222,8 @@ void DeadPeerFailsThePort(Stage& stage) {
   stage.Write(Plain(stage, 3, 3, 10));
   stage.sent().Fail();
   const std::vector<SeenEvent> events = stage.RunOnce();
+  stage.Expect(!events.empty() || !stage.Has("completions"), Rule::kSnd4,
+               "what was queued fails with the port", "nothing");
   stage.JudgeEvents(events);
   const Json answer = stage.TryWrite(Plain(stage, 4, 4, 10));
   stage.Expect(answer.value("accepted", Json()) == false, Rule::kSnd4,

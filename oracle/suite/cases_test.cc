@@ -33,6 +33,20 @@ TEST(Cases, NamesAreUniqueAndBeginWithTheirRule) {
   }
 }
 
+TEST(Cases, EachThatSendsIsWrittenBothWaysOrSaysWhyNot) {
+  std::set<std::string> names;
+  for (const Case& one : FixedCases()) names.insert(one.name);
+  std::set<std::string> batched;
+  for (const OnlyBatched& only : OnlyBatchedCases()) {
+    EXPECT_TRUE(names.contains(only.name)) << only.name;
+    batched.insert(only.name);
+  }
+  for (const Case& one : FixedCases()) {
+    if (one.role != "sender" || !one.starts || one.direct) continue;
+    EXPECT_NE(names.contains(one.name + kDirectly), batched.contains(one.name)) << one.name;
+  }
+}
+
 TEST(Cases, EachAppliesToItsHome) {
   for (const Case& one : FixedCases()) {
     const auto home = ResolveProfile(one.home);

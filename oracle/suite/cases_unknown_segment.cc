@@ -181,6 +181,34 @@ void DeadSendersHeldOnes(Stage& stage) {
                "the descriptors of the dead sender's held message closed", "still open");
 }
 
+// Who does not ask refuses or holds it; a part of a message is never delivered.
+void NeverShortened(Stage& stage) {
+  OwnSegment known = FilledSegment(stage, 3, 50, {1, 2});
+  Announce(stage, known);
+  stage.PostExpecting(Referring(5, {{3, 0, 50}, {2, 0, 100}}), {});
+  stage.PostExpecting(Datagram(6).Bytes(7, 3).Mf(), {});
+  stage.PostExpecting(Referring(6, {{2, 1, 100}}).Nf(), {});
+  for (const SeenEvent& event : stage.RunOnce()) {
+    const bool message =
+        event.kind == SeenEvent::Kind::kDelivered && (event.stream == 5 || event.stream == 6);
+    stage.Expect(!message, Rule::kShm10, "refused, or held until the announcement",
+                 ToString(event));
+  }
+  stage.Reset();
+}
+
+// Who knows no segment takes references for nothing: not for bytes.
+void ListsAreNoBytes(Stage& stage) {
+  stage.PostExpecting(Referring(5, {{2, 0, 100}}), {});
+  const bool knows = stage.Has("shm-receive");
+  const std::vector<SeenEvent> events = stage.RunOnce();
+  for (const SeenEvent& event : events)
+    stage.Expect(event.kind != SeenEvent::Kind::kDelivered, Rule::kShm1,
+                 "refused: no list of references is a message of bytes", ToString(event));
+  stage.Expect(knows || !events.empty(), Rule::kShm1, "refused", "nothing");
+  stage.Reset();
+}
+
 uint8_t GetMmap(Stage& stage) {
   const auto number = stage.NumberFor(Type::kGetMmap);
   if (!number) stage.Unsupported("a handler for get_mmap");
@@ -190,6 +218,7 @@ uint8_t GetMmap(Stage& stage) {
 // Senders. What a question names is announced; nothing else is, and nobody falls over.
 void NoSuchSegment(Stage& stage) {
   const uint8_t get_mmap = GetMmap(stage);
+  stage.ErrorsAreAnswers();
   for (const uint8_t byte : {0, 77, 255})
     stage.PostExpecting(Datagram(0).Type(get_mmap).Payload(std::vector<uint8_t>(4, byte)), {});
   for (const size_t bytes : {0, 3, 5, 8})
@@ -234,7 +263,10 @@ void AnsweredUnderPressure(Stage& stage) {
 void AddUnknownSegmentCases(CaseList& cases) {
   const auto receive = [&](const char* name, void (*play)(Stage&),
                            const std::vector<Rule>& more = {}) -> Case& {
-    return Add(cases, name, play, more).Needs({"shm", "fragments"}).Applies(Asking).FreeFiles();
+    return Add(cases, name, play, more)
+        .Needs({"shm-receive", "asks", "fragments"})
+        .Applies(Asking)
+        .FreeFiles();
   };
   receive("SHM-10/an-unknown-segment-is-asked-for", IsAskedFor);
   receive("SHM-10/one-message-asks-once", IsAskedForOnce);
@@ -244,17 +276,20 @@ void AddUnknownSegmentCases(CaseList& cases) {
   receive("SHM-10/one-message-of-two-segments", OneMessageOfTwo);
   receive("SHM-10/later-fragments-wait-too", LaterFragmentsWait);
   receive("SHM-10/a-later-fragment-is-held", LaterFragmentIsHeld);
+  receive("SHM-10/an-unknown-segment-shortens-nothing", NeverShortened)
+      .Needs({"shm-receive", "fragments"});
+  Add(cases, "SHM-1/a-list-is-never-bytes", ListsAreNoBytes);
   receive("SHM-2/what-was-held-is-judged", ThenJudged);
   receive("FRG-8/held-messages-count", HeldOnesCount, {Rule::kShm10});
   receive("FRG-9/hang-up-discards-what-is-held", HangUpDiscardsHeld, {Rule::kShm10})
-      .Needs({"shm", "fragments", "fds"})
+      .Needs({"shm-receive", "asks", "fragments", "fds"})
       .EndsPort();
   receive("FRG-9/remove-pid-discards-what-is-held", DeadSendersHeldOnes, {Rule::kShm10})
-      .Needs({"shm", "fragments", "fds"});
+      .Needs({"shm-receive", "asks", "fragments", "fds"});
   const auto send = [&](const char* name, void (*play)(Stage&)) -> Case& {
     return Add(cases, name, play)
         .Role("sender")
-        .Needs({"shm", "fragments"})
+        .Needs({"shm-send", "fragments"})
         .Applies(Asking)
         .FreeFiles();
   };

@@ -3,19 +3,10 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 
 namespace portproof::suite {
-namespace {
-
-int MillisecondsTo(Clock::time_point deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-  return static_cast<int>(std::clamp<int64_t>(left, 0, 3600000));
-}
-
-}  // namespace
 
 bool Channel::TakeLine(std::string& answer) {
   const size_t end = buffer_.find('\n', scanned_);
@@ -53,23 +44,23 @@ void Channel::ReadErrors() {
   }
 }
 
-Heard Channel::Ask(std::string_view line, Clock::time_point deadline, Watcher* watcher,
-                   std::string& answer) {
+Heard Channel::Ask(std::string_view line, int budget_ms, Watcher* watcher, std::string& answer) {
   if (!line.empty() && !buffer_.empty()) return Heard::kUnasked;
   std::string unsent(line);
   if (!line.empty()) unsent += '\n';
   size_t sent = 0;
   if (TakeLine(answer)) return Heard::kLine;
+  Patience patience(testee_, budget_ms);
   for (;;) {
     std::array<pollfd, 5> polls = {{{out_, POLLIN, 0},
                                     {err_, POLLIN, 0},
                                     {sent < unsent.size() ? in_ : -1, POLLOUT, 0},
                                     {watcher != nullptr ? watcher->ReadFd() : -1, POLLIN, 0},
                                     {watcher != nullptr ? watcher->WriteFd() : -1, POLLOUT, 0}}};
-    const int wait_ms = MillisecondsTo(deadline);
-    const int ready = poll(polls.data(), polls.size(), wait_ms);
+    const bool over = patience.UsedUp();  // one more look, without waiting
+    const int ready = poll(polls.data(), polls.size(), over ? 0 : Patience::SliceMs());
     if (ready < 0 && errno != EINTR) return Heard::kClosed;
-    if (ready == 0 && wait_ms == 0) return Heard::kTimeout;
+    if (ready < 0) continue;
     if (polls[1].revents != 0) ReadErrors();
     if (polls[2].revents != 0) {
       const ssize_t put = write(in_, unsent.data() + sent, unsent.size() - sent);
@@ -83,6 +74,7 @@ Heard Channel::Ask(std::string_view line, Clock::time_point deadline, Watcher* w
       if (TakeLine(answer)) return Heard::kLine;
       if (buffer_.size() > kLineBytesMax) return Heard::kTooLong;
     }
+    if (over) return Heard::kTimeout;
   }
 }
 

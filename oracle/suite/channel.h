@@ -1,4 +1,4 @@
-// The JSON Lines pipe to a testee: a line out, a line back, before a deadline.
+// The JSON Lines pipe to a testee: a line out, a line back, within its budget of time.
 //   shapes    lines without their newline, at most kLineBytesMax; a Watcher is served
 //             while we wait (the ports are drained and filled meanwhile)
 //   returns   the answer's line, or what came instead of it
@@ -8,15 +8,16 @@
 #ifndef PORTPROOF_ORACLE_SUITE_CHANNEL_H_
 #define PORTPROOF_ORACLE_SUITE_CHANNEL_H_
 
-#include <chrono>
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace portproof::suite {
+#include "oracle/suite/patience.h"
 
-using Clock = std::chrono::steady_clock;
+namespace portproof::suite {
 
 inline constexpr size_t kLineBytesMax = size_t{16} << 20;
 inline constexpr size_t kErrorBytesKept = 4096;
@@ -35,11 +36,12 @@ enum class Heard : uint8_t { kLine, kTimeout, kClosed, kTooLong, kUnasked };
 
 class Channel {
  public:
-  Channel(int in, int out, int err) : in_(in), out_(out), err_(err) {}
+  // `testee`: whose time is counted.
+  Channel(pid_t testee, int in, int out, int err)
+      : testee_(testee), in_(in), out_(out), err_(err) {}
 
   // An empty `line` only waits (for the hello).
-  Heard Ask(std::string_view line, Clock::time_point deadline, Watcher* watcher,
-            std::string& answer);
+  Heard Ask(std::string_view line, int budget_ms, Watcher* watcher, std::string& answer);
   const std::string& errors() const { return errors_; }
   void ReadErrors();
 
@@ -47,6 +49,7 @@ class Channel {
   bool TakeLine(std::string& answer);
   bool Read();  // false: it closed
 
+  pid_t testee_;
   int in_;
   int out_;
   int err_;

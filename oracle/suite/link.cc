@@ -1,7 +1,9 @@
 #include "oracle/suite/link.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -146,6 +148,12 @@ void Link::Flush() {
                    static_cast<uint32_t>(datagram.fds.size()), datagram.fds.empty() ? 0 : 1);
     unsent_.pop_front();
   }
+}
+
+bool Link::AllTaken() const {
+  int queued = 0;
+  if (!unsent_.empty()) return false;
+  return ioctl(a_send_.get(), SIOCOUTQ, &queued) != 0 || queued == 0;
 }
 
 int32_t Link::SendFromChild(std::vector<Outgoing>& datagrams) {

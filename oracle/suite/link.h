@@ -64,6 +64,8 @@ class Link : public Watcher {
   // Port A.
   void Send(Outgoing datagram) { unsent_.push_back(std::move(datagram)); }
   size_t unsent() const { return unsent_.size(); }
+  // Nothing is unsent, and the testee has read all that was sent.
+  bool AllTaken() const;
   void DropUnsent() { unsent_.clear(); }
   // Sends what fits now.
   void Flush();

@@ -82,8 +82,25 @@ void OwnSegment::Shrink() {
   }
 }
 
-void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int32_t source,
-                       int32_t own) {
+// For whom a segment is: one process, or any that the announcer serves.
+void PeerMemory::JudgeDestination(const SegmentHeader& header, const Profile& profile,
+                                  const Parties& parties) {
+  const bool any = header.destination_pid == 0;
+  if (profile.queues && parties.process == "application")
+    Want(!any, Rule::kShm8, absl::StrCat("an application's segment for pid ", parties.own),
+         "pid 0");
+  if (profile.queues && parties.process == "router")
+    Want(any, Rule::kShm8, "a router's segment for pid 0", absl::StrCat(header.destination_pid));
+  Want(any || header.destination_pid == parties.own, Rule::kShm8,
+       absl::StrCat("destination pid ", parties.own, " or 0"),
+       absl::StrCat(header.destination_pid));
+  Want(!any || header.sent_over == kSentOverAny, Rule::kShm8,
+       "a segment without a destination to be used over any port",
+       absl::StrCat("sent_over ", header.sent_over));
+}
+
+void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile,
+                       const Parties& parties) {
   const Header header = DecodeHeader(announcement.bytes)->header;
   Want(announcement.opened.size() == 1, Rule::kFds6, "one descriptor with an mmap message",
        absl::StrCat(announcement.fds.size()));
@@ -102,15 +119,10 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile, int3
   announced.header =
       DecodeSegmentHeader(announced.mapping.bytes().first<kSegmentHeadBytes>(), layout_);
   if (layout_ != SegmentLayout::kSeed) {
-    Want(announced.header.source_pid == source, Rule::kShm8, absl::StrCat("source pid ", source),
-         absl::StrCat(announced.header.source_pid));
+    Want(announced.header.source_pid == parties.source, Rule::kShm8,
+         absl::StrCat("source pid ", parties.source), absl::StrCat(announced.header.source_pid));
   }
-  Want(announced.header.destination_pid == own || announced.header.destination_pid == 0,
-       Rule::kShm8, absl::StrCat("destination pid ", own, " or 0"),
-       absl::StrCat(announced.header.destination_pid));
-  Want(announced.header.destination_pid != 0 || announced.header.sent_over == kSentOverAny,
-       Rule::kShm8, "a segment without a destination to be used over any port",
-       absl::StrCat("sent_over ", announced.header.sent_over));
+  JudgeDestination(announced.header, profile, parties);
   announced.file = FileIdOf(announcement.opened.front().get());
   if (const auto known = segments_.find(announced.header.id); known != segments_.end()) {
     Want(Asked(known->first), Rule::kShm8, "each segment announced once",

@@ -12,6 +12,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "oracle/suite/link.h"
@@ -50,9 +51,14 @@ class PeerMemory {
     Mapping mapping;
     FileId file;
   };
+  struct Parties {
+    int32_t source = 0;   // the testee
+    int32_t own = 0;      // we
+    std::string process;  // what the testee says it is: application, router, or nothing
+  };
   // Maps the segment of an mmap message; throws CaseEnd where it is none (SHM-8, FDS-6).
   // One that was asked for may be announced again.
-  void Adopt(const Arrived& announcement, const Profile& profile, int32_t source, int32_t own);
+  void Adopt(const Arrived& announcement, const Profile& profile, const Parties& parties);
   void Ask(uint32_t id) { asked_.insert(id); }
   bool Asked(uint32_t id) const { return asked_.contains(id); }
   bool Knows(uint32_t id) const { return segments_.contains(id); }
@@ -63,6 +69,9 @@ class PeerMemory {
   const std::vector<Reference>& held() const { return held_; }
 
  private:
+  static void JudgeDestination(const SegmentHeader& header, const Profile& profile,
+                               const Parties& parties);
+
   std::map<uint32_t, Announced> segments_;
   std::set<uint32_t> asked_;
   std::vector<Reference> held_;

@@ -12,11 +12,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "oracle/suite/patience.h"
 
 namespace portproof::suite {
 namespace {
@@ -38,7 +37,7 @@ absl::StatusOr<Pipe> MakePipe() {
 OwnedFd Above(int fd) { return OwnedFd(fcntl(fd, F_DUPFD_CLOEXEC, kFirstOfOurs)); }
 
 // Only what is safe between fork and exec in a process with threads.
-void BecomeTestee(const std::array<int, 5>& fds) {
+void BecomeTestee(const std::array<int, 5>& fds, bool executes) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (int number = 1; number < NSIG; ++number) std::signal(number, SIG_DFL);
@@ -47,21 +46,7 @@ void BecomeTestee(const std::array<int, 5>& fds) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   for (int target = 0; target < 5; ++target) dup2(fds[static_cast<size_t>(target)], target);
   // What whoever started the runner left open is none of the testee's business.
-  syscall(SYS_close_range, 5, ~0u, CLOSE_RANGE_CLOEXEC);
-}
-
-void CollectChildren(pid_t pid, std::vector<pid_t>& found) {
-  std::error_code error;
-  const std::string tasks = absl::StrCat("/proc/", pid, "/task");
-  for (std::filesystem::directory_iterator it(tasks, error), end; !error && it != end;
-       it.increment(error)) {
-    std::ifstream file(it->path() / "children");
-    pid_t child = 0;
-    while (file >> child) {
-      found.push_back(child);
-      if (found.size() < 10000) CollectChildren(child, found);
-    }
-  }
+  syscall(SYS_close_range, 5, ~0u, executes ? CLOSE_RANGE_CLOEXEC : 0u);
 }
 
 }  // namespace
@@ -94,7 +79,7 @@ absl::StatusOr<Process> Process::Launch(const std::vector<std::string>* argv,
   const pid_t pid = fork();
   if (pid < 0) return absl::ErrnoToStatus(errno, "cannot fork the testee");
   if (pid == 0) {
-    BecomeTestee(fds);
+    BecomeTestee(fds, body == nullptr);
     if (body != nullptr) _exit((*body)());
     execvp(arguments[0], arguments.data());
     const int error = errno;
@@ -138,8 +123,8 @@ Process::Process(Process&& other) noexcept
 
 Process::~Process() {
   if (pid_ < 0) return;
-  std::vector<pid_t> descendants;
-  CollectChildren(pid_, descendants);
+  std::vector<pid_t> descendants = ProcessTree(pid_);
+  descendants.erase(descendants.begin());
   kill(-pid_, SIGKILL);
   for (const pid_t descendant : descendants) kill(descendant, SIGKILL);
   if (!reaped_) waitpid(pid_, &status_, 0);
@@ -150,7 +135,9 @@ Process::~Process() {
 bool Process::Ended(int wait_ms) {
   if (reaped_) return true;
   pollfd poller = {pidfd_.get(), POLLIN, 0};
-  while (poll(&poller, 1, wait_ms) < 0 && errno == EINTR) {
+  Patience patience(pid_, wait_ms);
+  const auto ended = [&](int slice_ms) { return poll(&poller, 1, slice_ms) > 0; };
+  while (!ended(wait_ms == 0 ? 0 : Patience::SliceMs()) && wait_ms > 0 && !patience.UsedUp()) {
   }
   if (waitpid(pid_, &status_, WNOHANG) == pid_) reaped_ = true;
   return reaped_;
@@ -181,8 +168,8 @@ void AdoptOrphans() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
 int ReapStrays() {
   int strays = 0;
   for (;;) {
-    std::vector<pid_t> children;
-    CollectChildren(getpid(), children);
+    std::vector<pid_t> children = ProcessTree(getpid());
+    children.erase(children.begin());
     if (children.empty()) return strays;
     for (const pid_t child : children) kill(child, SIGKILL);
     while (waitpid(-1, nullptr, 0) > 0) ++strays;

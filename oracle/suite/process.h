@@ -38,7 +38,7 @@ class Process {
   int err() const { return err_.get(); }
   void CloseIn() { in_.Close(); }
 
-  // Waits up to so long for it to end.
+  // Waits for it to end, up to so long of its own time (see patience.h).
   bool Ended(int wait_ms);
   std::string ExitText() const;
   int signal() const;  // that killed it; 0 if none did

@@ -53,7 +53,7 @@ std::vector<Piece> ChainOf(const conversation::Write& write, uint32_t limit, boo
 
 void PlaySending(Stage& stage, const Conversation& conversation) {
   stage.link().SetTesteeSendBuffer(kBufferLeast + kBufferUnit * conversation.setup.capacity);
-  const bool shared = stage.Has("shm");
+  const bool shared = stage.Has("shm-send");
   int64_t id = 0;
   for (const conversation::Action& action : conversation.actions) {
     if (const auto* const write = std::get_if<conversation::Write>(&action)) {

@@ -40,6 +40,7 @@ struct Expected {
   bool fragmented = false;
   bool refused_before = false;  // anything, in this case
   bool any_rule = false;        // refused: whatever the testee names
+  std::string datagram = {};    // that causes it: "3, 20 bytes [...]"
 };
 
 class ReceiveModel {

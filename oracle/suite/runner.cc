@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <map>
 #include <thread>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "oracle/checker.h"
@@ -16,8 +18,7 @@ namespace portproof::suite {
 namespace {
 
 constexpr int kQuitMs = 200;
-constexpr size_t kInARow = 4;  // of one worker: neighbours often share a testee
-constexpr int kShrinks = 3;    // conversations: it takes seconds each
+constexpr size_t kGroup = 16;  // cases that share a testee, at most
 constexpr int kShrinkPlays = 300;
 constexpr auto kShrinkTime = std::chrono::seconds(2);
 
@@ -41,11 +42,34 @@ std::string Lacks(const Case& played, const Hello& hello, const std::string& pro
   return "";
 }
 
+// The case's own rules were not judged. A conversation is about them all.
+bool IsAnothers(const Case& played, const CaseEnd& end) {
+  if (end.verdict != Verdict::kFail || !end.rule || played.rules.empty() || played.conversation)
+    return false;
+  return std::find(played.rules.begin(), played.rules.end(), *end.rule) == played.rules.end();
+}
+
 // The MAX in force: not above the one asked for.
 bool IsMax(const Json& said, const StartParameters& start) {
   constexpr uint32_t kLeast = 64;  // SND-11
   return said.is_number_unsigned() && said.get<uint64_t>() >= kLeast &&
          said.get<uint64_t>() <= start.max_size;
+}
+
+// Cases that may share a testee, those that start alike. What is in a group depends on the
+// cases alone, so that no verdict depends on which worker is faster.
+std::vector<std::vector<size_t>> GroupsOf(const CaseList& cases) {
+  std::map<std::tuple<bool, std::string, uint32_t, uint32_t>, size_t> open;
+  std::vector<std::vector<size_t>> groups;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& one = cases[i];
+    const auto [at, added] =
+        open.try_emplace({one.fresh, one.home, one.max_size, one.max_share}, groups.size());
+    if (!added && groups[at->second].size() == (one.fresh ? 1 : kGroup)) at->second = groups.size();
+    if (at->second == groups.size()) groups.emplace_back();
+    groups[at->second].push_back(i);
+  }
+  return groups;
 }
 
 }  // namespace
@@ -67,6 +91,7 @@ StageConfig Bench::ConfigFor(const Case& played, const StartParameters& start) c
   config.max_size = max_size_;
   config.handled = handled_;
   config.timeout_ms = options_.timeout_ms;
+  config.direct = played.direct;
   config.free_files = played.free_files;
   if (!played.rules.empty()) config.own_rule = played.rules.front();
   return config;
@@ -158,12 +183,15 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
     outcome.expected = lacking;
     return;
   }
+  bool no_rule = false;
+  bool played_out = false;
   try {
     Ready(played, start);
     session_->link().record().clear();
     Stage stage(*session_, ConfigFor(played, start));
     stage.set_baseline(baseline_);
     played.play(stage);
+    played_out = true;
     Finish(played, stage);
     if (!played.ends_port) CrossCheck(start);
     outcome.verdict = Verdict::kPass;
@@ -172,6 +200,8 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
     outcome.broken = end.rule;
     outcome.expected = end.expected;
     outcome.seen = end.seen;
+    no_rule = end.names_no_rule;
+    if (!played_out && IsAnothers(played, end)) outcome.verdict = Verdict::kNotReached;
   } catch (const Json::type_error& error) {
     outcome.verdict = Verdict::kFail;
     outcome.expected = "answers whose keys have the types they should have";
@@ -180,7 +210,7 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
     outcome.verdict = Verdict::kSuiteError;
     outcome.seen = error.what();
   }
-  Explain(outcome, start);
+  Explain(outcome, start, no_rule);
   if (outcome.verdict != Verdict::kPass && outcome.verdict != Verdict::kUnsupported)
     session_.reset();
   if (played.fresh && session_ != nullptr) {
@@ -189,13 +219,13 @@ void Bench::Perform(const Case& played, Outcome& outcome) {
   }
 }
 
-void Bench::Explain(Outcome& outcome, const StartParameters& start) {
+void Bench::Explain(Outcome& outcome, const StartParameters& start, bool no_rule) {
   const bool failed = outcome.verdict != Verdict::kPass && outcome.verdict != Verdict::kUnsupported;
   const bool piped = session_ != nullptr && outcome.verdict == Verdict::kCrash &&
                      session_->process().signal() == SIGPIPE;
   if (piped) outcome.broken = Rule::kSnd10;
   // A crash, silence, or nonsense is charged to what the case was about.
-  if (failed && !outcome.broken && !outcome.rules.empty() &&
+  if (failed && !no_rule && !outcome.broken && !outcome.rules.empty() &&
       outcome.verdict != Verdict::kSuiteError) {
     outcome.broken = outcome.rules.front();
   }
@@ -270,13 +300,13 @@ std::optional<Hello> AskHello(const RunnerOptions& options, Outcome& outcome,
 std::vector<Outcome> RunCases(const RunnerOptions& options, const Hello& hello,
                               const CaseList& cases) {
   std::vector<Outcome> outcomes(cases.size());
+  const std::vector<std::vector<size_t>> groups = GroupsOf(cases);
   std::atomic<size_t> next = 0;
-  std::atomic<int> shrinks = kShrinks;
+  std::atomic<int> shrinks = options.shrinks;
   const auto work = [&] {
-    Bench bench(options, hello, shrinks);
-    for (size_t first = next; (first = next.fetch_add(kInARow)) < cases.size();) {
-      for (size_t i = first; i < std::min(first + kInARow, cases.size()); ++i)
-        outcomes[i] = bench.Play(cases[i]);
+    for (size_t group = next.fetch_add(1); group < groups.size(); group = next.fetch_add(1)) {
+      Bench bench(options, hello, shrinks);
+      for (const size_t i : groups[group]) outcomes[i] = bench.Play(cases[i]);
     }
   };
   std::vector<std::thread> workers;

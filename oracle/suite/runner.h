@@ -24,6 +24,7 @@ struct RunnerOptions {
   std::string profile;  // empty: each case's home
   int jobs = 4;
   int timeout_ms = 5000;
+  int shrinks = 3;          // failing conversations that are shrunk
   std::string keep_traces;  // a directory, or empty
 };
 
@@ -61,7 +62,7 @@ class Bench {
   void Finish(const Case& played, Stage& stage);
   void CrossCheck(const StartParameters& start) const;
   StageConfig ConfigFor(const Case& played, const StartParameters& start) const;
-  void Explain(Outcome& outcome, const StartParameters& start);
+  void Explain(Outcome& outcome, const StartParameters& start, bool no_rule);
 
   const RunnerOptions& options_;
   const Hello& hello_;

@@ -224,7 +224,11 @@ void SendModel::JudgeOrder(const Header& header, const Item& item) const {
   });
   if (!item.begun && item.bytes.empty()) Break(Rule::kIov7, expected, seen);
   if (pressed_ && !item.begun && !owner->begun && !busy) Break(Rule::kSnd2, expected, seen);
-  const bool order = !owner->begun && (busy || !item.begun);
+  // Not begun, and not even the first of those: it passed one that waits.
+  const auto first =
+      std::find_if(queue_.begin(), queue_.end(), [](const Item& other) { return !other.begun; });
+  const bool passed = !owner->begun && &*first != owner;
+  const bool order = passed || (!owner->begun && (busy || !item.begun));
   Break(order ? Rule::kSnd6 : Rule::kSnd5, expected, seen);
 }
 
@@ -402,6 +406,8 @@ void SendModel::Fail() {
 }
 
 void SendModel::Complete(const std::vector<SeenEvent>& seen) {
+  missing_.reset();
+  if (!config_.completes) return due_.clear();
   size_t index = 0;
   for (const SeenEvent& event : seen) {
     if (event.kind != SeenEvent::Kind::kCompleted) continue;
@@ -418,6 +424,7 @@ void SendModel::Complete(const std::vector<SeenEvent>& seen) {
                            std::none_of(seen.begin(), seen.end(), [&](const SeenEvent& other) {
                              return due_[index].what == Completion(other.message, other.buffer);
                            });
+      if (missing) missing_ = due_[index].what;
       if (missing)
         Break(due_[index].ok ? Rule::kCmp1 : Rule::kCmp5, expected, "no such completion");
       if (std::any_of(due_.begin(), due_.end(), same))
@@ -433,6 +440,7 @@ void SendModel::Complete(const std::vector<SeenEvent>& seen) {
     ++index;
   }
   if (index < due_.size()) {
+    missing_ = due_[index].what;
     Break(due_[index].ok ? Rule::kCmp1 : Rule::kCmp5,
           absl::StrCat(TextOf(due_[index].what), due_[index].ok ? " completed" : " failed"),
           "no such completion");

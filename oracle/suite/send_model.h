@@ -51,6 +51,7 @@ class SendModel {
     uint32_t payload_bytes = 0;  // L
     uint32_t share_bytes = 65536;
     int32_t pid = 0;
+    bool completes = true;  // else completions are nobody's concern
     // The bytes behind a reference; empty where it names nothing (SHM-2), none where its
     // segment may still be announced (SHM-10, from 1.19).
     std::function<std::optional<std::vector<uint8_t>>(const Reference&)> content = {};
@@ -86,6 +87,8 @@ class SendModel {
     datagrams_ = 0;
     pressed_ = false;
   }
+  // That the last Complete missed.
+  const std::optional<Completion>& missing() const { return missing_; }
   uint64_t datagrams() const { return datagrams_; }
   // From now on what waits has met a full socket: who is passed over lost its place (SND-2).
   void Pressed() { pressed_ = true; }
@@ -146,6 +149,7 @@ class SendModel {
   std::deque<Item> queue_;
   std::vector<Due> due_;
   std::set<Completion> done_;
+  std::optional<Completion> missing_;
   std::vector<Unread> unread_;
   uint64_t datagrams_ = 0;
   bool pressed_ = false;

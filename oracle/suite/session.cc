@@ -18,7 +18,15 @@ constexpr int kNestedMax = 64;                     // of JSON: who writes or fre
 constexpr uint64_t kLimitMax = uint64_t{1} << 60;  // enough for everybody, and to add to
 
 const std::set<std::string> kRoles = {"receiver", "sender"};
-const std::set<std::string> kFeatures = {"fragments", "fds", "shm", "credentials"};
+const std::set<std::string> kFeatures = {"fragments",   "fds",         "shm",  "shm-send",
+                                         "shm-receive", "credentials", "asks", "no-completions"};
+const std::set<std::string> kSides = {"application", "router"};
+
+// `shm` is short for all there is of it; completions are there unless disclaimed.
+void Complete(std::set<std::string>& features) {
+  if (features.contains("shm")) features.insert({"shm-send", "shm-receive", "asks"});
+  if (!features.contains("no-completions")) features.insert("completions");
+}
 
 std::string Shown(const std::string& line) {
   constexpr size_t kShown = 300;
@@ -171,7 +179,7 @@ std::string ToString(const SeenEvent& event) {
 Session::Session(Process process, std::unique_ptr<Link> link, int timeout_ms)
     : process_(std::move(process)),
       link_(std::move(link)),
-      channel_(process_.in(), process_.out(), process_.err()),
+      channel_(process_.pid(), process_.in(), process_.out(), process_.err()),
       timeout_ms_(timeout_ms) {}
 
 Session::~Session() = default;
@@ -192,7 +200,12 @@ std::unique_ptr<Session> Session::Launch(const Program& program, int timeout_ms,
                   std::string(process.status().message())};
   }
   std::unique_ptr<Session> session(new Session(*std::move(process), *std::move(link), timeout_ms));
-  session->ReadHello();
+  try {
+    session->ReadHello();
+  } catch (CaseEnd& end) {
+    end.names_no_rule = true;  // nothing of the case was played
+    throw;
+  }
   return session;
 }
 
@@ -204,8 +217,7 @@ bool Session::HasOurPort(int32_t pid) const {
 
 void Session::ReadHello() {
   std::string line;
-  const Heard heard =
-      channel_.Ask("", Clock::now() + std::chrono::milliseconds(timeout_ms_), nullptr, line);
+  const Heard heard = channel_.Ask("", timeout_ms_, nullptr, line);
   if (heard != Heard::kLine) Silent(heard, "");
   Json said = ParseObject(line, "hello");
   if (said.value("hello", Json()) != 1) Broken("a hello of version 1", Shown(line));
@@ -216,6 +228,10 @@ void Session::ReadHello() {
   hello_.roles = Texts(said, "roles", [](const auto& role) { return kRoles.contains(role); });
   hello_.features =
       Texts(said, "features", [](const auto& feature) { return kFeatures.contains(feature); });
+  Complete(hello_.features);
+  if (said.contains("process")) hello_.process = Get<std::string>(said, "process");
+  if (!hello_.process.empty() && !kSides.contains(hello_.process))
+    Broken("application or router in \"process\"", Shown(line));
   hello_.profiles = Texts(said, "profiles",
                           [](const auto& profile) { return ResolveProfile(profile).has_value(); });
   if (hello_.roles.empty()) Broken("roles in the hello", Shown(line));
@@ -255,8 +271,7 @@ void Session::Silent(Heard heard, const std::string& command) {
 
 Json Session::AskLine(const std::string& line, int extra_ms) {
   std::string answer;
-  const Heard heard = channel_.Ask(
-      line, Clock::now() + std::chrono::milliseconds(timeout_ms_ + extra_ms), link_.get(), answer);
+  const Heard heard = channel_.Ask(line, timeout_ms_ + extra_ms, link_.get(), answer);
   if (heard != Heard::kLine) Silent(heard, line);
   return ParseObject(answer, "an answer");
 }
@@ -280,8 +295,7 @@ std::vector<SeenEvent> Session::Run(int idle_ms, int deadline_ms) {
 bool Session::Quit(bool by_end_of_file, int wait_ms) {
   if (!by_end_of_file) {
     std::string answer;
-    channel_.Ask("{\"cmd\":\"quit\"}", Clock::now() + std::chrono::milliseconds(wait_ms), nullptr,
-                 answer);
+    channel_.Ask("{\"cmd\":\"quit\"}", wait_ms, nullptr, answer);
   }
   process_.CloseIn();
   return process_.Ended(wait_ms) && process_.exited_with(0);

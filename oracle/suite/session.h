@@ -48,6 +48,7 @@ struct Hello {
   Json said;
   std::string name;
   int32_t pid = 0;
+  std::string process;  // application or router, as of 1.19; empty: it does not say
   std::set<std::string> roles;
   std::set<std::string> features;
   std::set<std::string> profiles;
@@ -91,7 +92,7 @@ class Session {
   Link& link() { return *link_; }
   Process& process() { return process_; }
 
-  // At least `budget_ms`, and the time the command itself is given.
+  // `extra_ms`: the time the command itself is given, beside that for an answer.
   Json Ask(const Json& command, int extra_ms = 0);
   // A line as it stands, for what is no command.
   Json AskLine(const std::string& line, int extra_ms = 0);

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -13,6 +15,8 @@ namespace {
 
 constexpr int kRunDeadlineMs = 2000;
 constexpr int kMoreTurnsMax = 10000;
+constexpr int kCutShortMax = 5;   // runs in a row that met their deadline
+constexpr int kStillMax = 3;      // runs in a row that leave datagrams unread
 constexpr uint16_t kOwnPort = 1;  // port B, as `start` calls it
 
 using Content = std::optional<std::vector<uint8_t>>;
@@ -45,6 +49,7 @@ Stage::Stage(Session& session, StageConfig config)
                    .payload_bytes = PayloadLimit(*config_.profile, config_.max_size),
                    .share_bytes = config_.start.max_share,
                    .pid = session.hello().pid,
+                   .completes = session.hello().features.contains("completions"),
                    .content = [this](const Reference& reference) -> Content {
                      const bool known = peer_memory_.Knows(reference.segment_id);
                      if (!known && this->profile().queues) return std::nullopt;
@@ -105,21 +110,39 @@ Outgoing Stage::Prepare(const Datagram& datagram, Incoming& incoming) {
   return outgoing;
 }
 
+// What has just been sent, for whoever must tell it from the others.
+void Stage::Number(const Incoming& incoming) {
+  const std::string bytes(reinterpret_cast<const char*>(incoming.bytes.data()),
+                          std::min<size_t>(incoming.bytes.size(), kHeaderBytes));
+  const auto header = DecodeHeader(incoming.bytes);
+  newest_ = absl::StrCat(
+      ++numbered_, ", ", incoming.bytes.size(), " bytes",
+      header ? " [" + ToString(header->header) + "]" : "", " ", absl::BytesToHexString(bytes),
+      incoming.bytes.size() > kHeaderBytes ? "..." : "", ", ", incoming.fds.size(), " descriptors");
+}
+
+void Stage::ExpectOf(Expected expected) {
+  expected.datagram = newest_;
+  expected_.push_back(std::move(expected));
+}
+
 void Stage::Post(const Datagram& datagram) {
   Incoming incoming;
   link().Send(Prepare(datagram, incoming));
   link().Flush();
-  if (auto expected = receive_model_.On(incoming)) expected_.push_back(*std::move(expected));
+  Number(incoming);
+  if (auto expected = receive_model_.On(incoming)) ExpectOf(*std::move(expected));
 }
 
 void Stage::PostExpecting(const Datagram& datagram, std::vector<Expected> expected) {
   Incoming incoming;
   link().Send(Prepare(datagram, incoming));
   link().Flush();
+  Number(incoming);
   for (Expected& event : expected) {
     if (event.event.kind == SeenEvent::Kind::kDelivered && datagram.fds() > 0)
       event.event.fds = incoming.fds;
-    expected_.push_back(std::move(event));
+    ExpectOf(std::move(event));
   }
 }
 
@@ -135,7 +158,8 @@ int32_t Stage::PostFromOther(const std::vector<Datagram>& datagrams) {
   for (size_t i = 0; i < datagrams.size(); ++i) {
     incoming[i].bytes = outgoing[i].bytes;
     incoming[i].process = child;
-    if (auto expected = receive_model_.On(incoming[i])) expected_.push_back(*std::move(expected));
+    Number(incoming[i]);
+    if (auto expected = receive_model_.On(incoming[i])) ExpectOf(*std::move(expected));
   }
   return child;
 }
@@ -177,9 +201,16 @@ Message Stage::MessageOf(int64_t id, std::vector<Piece> chain) const {
   return message;
 }
 
-Json Stage::TryWrite(const Message& message) { return session_.Ask(message.Command()); }
+Json Stage::TryWrite(const Message& message) {
+  link().set_reading(!reads_later_);
+  Json answer = session_.Ask(message.Command());
+  link().set_reading(true);
+  return answer;
+}
 
-std::vector<FileId> Stage::Write(const Message& message) {
+std::vector<FileId> Stage::Write(const Message& asked) {
+  Message message = asked;
+  if (config_.direct) message.batch = false;
   const Json answer = TryWrite(message);
   if (answer.value("unsupported", false))
     throw CaseEnd{Verdict::kFail, std::nullopt, "send taken, as its hello promises", answer.dump()};
@@ -193,7 +224,8 @@ std::vector<FileId> Stage::Write(const Message& message) {
   (message.close_fd ? closing_fds_ : held_fds_)
       .insert((message.close_fd ? closing_fds_ : held_fds_).end(), fds.begin(), fds.end());
   send_model_.Write(message, fds);
-  if (!message.batch) {  // what left at once did so before anything else is written
+  if (!message.batch &&
+      !reads_later_) {  // what left at once did so before anything else is written
     link().Drain();
     JudgeArrived();
   }
@@ -201,7 +233,16 @@ std::vector<FileId> Stage::Write(const Message& message) {
 }
 
 std::vector<SeenEvent> Stage::RunOnce() {
-  return session_.Run(config_.idle_ms, std::min(kRunDeadlineMs, config_.timeout_ms));
+  const int deadline_ms = std::min(kRunDeadlineMs, config_.timeout_ms);
+  std::vector<SeenEvent> events;
+  for (int runs = 0; runs < kCutShortMax; ++runs) {
+    const auto begun = Clock::now();
+    const std::vector<SeenEvent> more = session_.Run(config_.idle_ms, deadline_ms);
+    events.insert(events.end(), more.begin(), more.end());
+    // On a busy machine a testee meets its deadline before it is done.
+    if (Clock::now() - begun < std::chrono::milliseconds(deadline_ms)) break;
+  }
+  return events;
 }
 
 void Stage::JudgeArrived() {
@@ -212,12 +253,17 @@ void Stage::JudgeArrived() {
     const Arrived datagram = std::move(arrived.front());
     arrived.pop_front();
     const auto decoded = DecodeHeader(datagram.bytes);
-    if (decoded && decoded->header.type == mmap && Has("shm")) {
+    if (decoded && decoded->header.type == mmap && Has("shm-send")) {
       OnAnnouncement(datagram);
       continue;
     }
     if (decoded && decoded->header.type == get_mmap && get_mmap != 255) {
       OnQuestion(datagram);
+      continue;
+    }
+    const bool error = decoded && decoded->header.type == WireNumber(Type::kRpcError);
+    if (error && errors_are_answers_) {
+      send_model_.JudgeHeader(datagram);
       continue;
     }
     try {
@@ -233,7 +279,7 @@ void Stage::JudgeArrived() {
 
 void Stage::OnAnnouncement(const Arrived& announcement) {
   send_model_.JudgeHeader(announcement);
-  peer_memory_.Adopt(announcement, profile(), hello().pid, getpid());
+  peer_memory_.Adopt(announcement, profile(), {hello().pid, getpid(), hello().process});
   ++announcements_;
   send_model_.Announced();
 }
@@ -268,8 +314,26 @@ void Stage::AskForUnknown() {
   }
 }
 
+// One that is missing may only be late: whoever gives it another run sees which.
+void Stage::JudgeCompletions(const std::vector<SeenEvent>& events) {
+  try {
+    send_model_.Complete(events);
+  } catch (CaseEnd& end) {
+    const auto missing = send_model_.missing();
+    if (!missing || end.rule != Rule::kCmp1) throw;
+    for (const SeenEvent& event : RunOnce()) {
+      if (event.kind != SeenEvent::Kind::kCompleted ||
+          *missing != SendModel::Completion(event.message, event.buffer))
+        continue;
+      end.rule = Rule::kCmp2;
+      end.seen = "it came late, a run after its datagram";
+    }
+    throw;
+  }
+}
+
 void Stage::JudgeEvents(const std::vector<SeenEvent>& events) {
-  send_model_.Complete(events);
+  JudgeCompletions(events);
   for (const SeenEvent& event : events) {
     if (event.kind == SeenEvent::Kind::kCompleted) continue;
     // Whether what is about segments is handed on is the testee's own matter.
@@ -300,6 +364,7 @@ void Stage::NothingMoves() {
 }
 
 void Stage::Play(bool all) {
+  int still = 0;
   for (int turn = 0; turn < kMoreTurnsMax; ++turn) {
     const auto arrived = [this] { return send_model_.datagrams() + announcements_; };
     const uint64_t datagrams = arrived() + asked_;
@@ -314,7 +379,8 @@ void Stage::Play(bool all) {
     const bool lacks = link().unsent() > 0 || received_.size() < expected_.size() ||
                        (all && !send_model_.empty()) ||
                        (all && !send_model_.UnknownSegments().empty());
-    if (!lacks || !moved) break;
+    still = moved ? 0 : still + 1;
+    if (!lacks || still >= (link().AllTaken() ? 1 : kStillMax)) break;
   }
   if (!all) return;
   if (!send_model_.empty()) NothingMoves();
@@ -353,6 +419,7 @@ void Stage::SettleInAnyOrder() {
 void Stage::JudgeReceived(const std::vector<SeenEvent>& events) {
   const std::vector<Expected> expected = std::move(expected_);
   expected_.clear();
+  total_ = std::exchange(numbered_, 0);
   for (size_t i = 0; i < std::max(expected.size(), events.size()); ++i) {
     if (i >= expected.size()) Surplus(events[i]);
     CompareOne(expected[i], i < events.size() ? &events[i] : nullptr);
@@ -373,8 +440,17 @@ void Stage::Surplus(const SeenEvent& seen) const {
   throw CaseEnd{Verdict::kFail, rule, "nothing more", ToString(seen)};
 }
 
+// "refused by HDR-4, for datagram 3 of 6, ..."
+std::string Stage::Wanted(const Expected& expected) const {
+  if (expected.datagram.empty()) return ToString(expected.event);
+  const size_t comma = expected.datagram.find(',');
+  return absl::StrCat(ToString(expected.event), ", for datagram ",
+                      expected.datagram.substr(0, comma), " of ", total_,
+                      expected.datagram.substr(comma));
+}
+
 void Stage::CompareOne(const Expected& expected, const SeenEvent* seen) const {
-  const std::string wanted = ToString(expected.event);
+  const std::string wanted = Wanted(expected);
   if (seen == nullptr) {
     const bool lost = expected.event.kind == SeenEvent::Kind::kDelivered &&
                       expected.refused_before && !expected.disturbed_by;
@@ -400,16 +476,19 @@ void Stage::CompareOne(const Expected& expected, const SeenEvent* seen) const {
 
 void Stage::CompareDelivered(const Expected& expected, const SeenEvent& seen) const {
   const SeenEvent& want = expected.event;
-  const std::string wanted = ToString(want);
+  const std::string wanted = Wanted(expected);
   const std::string got = ToString(seen);
   const Rule blame = expected.disturbed_by.value_or(expected.blame);
-  if (last_delivered_ && ToString(*last_delivered_) == got && got != wanted)
+  if (last_delivered_ && ToString(*last_delivered_) == got && got != ToString(want))
     Expect(false, Rule::kRcv3, wanted, absl::StrCat(got, ", a second time"));
   Expect(want.fds == seen.fds || !want.fds.empty(), Rule::kFds4, wanted, got);
   Expect(want.type == seen.type && want.stream == seen.stream && want.pid == seen.pid &&
              want.reply_port == seen.reply_port,
          blame, wanted, got);
-  Expect(want.bytes == seen.bytes && want.crc == seen.crc, blame, wanted, got);
+  Expect(want.bytes == seen.bytes, blame, wanted, got);
+  // The right length with other bytes; behind references that is another matter.
+  const bool shared = blame >= Rule::kShm1 && blame <= Rule::kShm13;
+  Expect(want.crc == seen.crc, shared ? blame : Rule::kFrg4, wanted, got);
   Expect(want.last == seen.last, expected.fragmented ? Rule::kFrg4 : blame, wanted, got);
   Expect(want.fds == seen.fds, expected.fragmented ? blame : Rule::kFds5, wanted, got);
 }

@@ -33,6 +33,7 @@ struct StageConfig {
   int timeout_ms = 5000;
   int idle_ms = 3;
   Rule own_rule = Rule::kRcv5;  // of the case
+  bool direct = false;          // every message is written without batching
   bool free_files = false;      // the testee may open files of its own
 };
 
@@ -70,7 +71,7 @@ class Stage {
   Expected Delivery(const Datagram& datagram, Rule blame) const;
   Expected Refusal(Rule rule, Rule blame) const;
   // Adds an event to those the next Settle expects.
-  void AlsoExpect(Expected expected) { expected_.push_back(std::move(expected)); }
+  void AlsoExpect(Expected expected) { ExpectOf(std::move(expected)); }
   void Keep();
   const std::vector<FileId>& posted_fds() const { return posted_fds_; }
 
@@ -89,6 +90,10 @@ class Stage {
   PeerMemory& peer_memory() { return peer_memory_; }
   // Which rule a wrong order, or a loss, breaks here: SND-2 under pressure.
   void BlameOrder(Rule rule) { order_rule_ = rule; }
+  // What leaves at once stays in the socket until the next run: the socket is to fill.
+  void ReadLater(bool later) { reads_later_ = later; }
+  // rpc_error answers a question for a segment that is not there.
+  void ErrorsAreAnswers() { errors_are_answers_ = true; }
 
   // Runs until nothing more comes, judges everything; with `all`, nothing may be left.
   void Settle(bool all = true);
@@ -119,6 +124,10 @@ class Stage {
 
  private:
   Outgoing Prepare(const Datagram& datagram, Incoming& incoming);
+  void JudgeCompletions(const std::vector<SeenEvent>& events);
+  void Number(const Incoming& incoming);
+  void ExpectOf(Expected expected);
+  std::string Wanted(const Expected& expected) const;
   void Play(bool all);
   void OnAnnouncement(const Arrived& announcement);
   void OnQuestion(const Arrived& question);
@@ -148,6 +157,11 @@ class Stage {
   std::map<FileId, OpenFile> baseline_;
   std::optional<Rule> order_rule_;
   std::optional<SeenEvent> last_delivered_;
+  std::string newest_;   // datagram posted, as a report names it
+  size_t numbered_ = 0;  // since the last comparison
+  size_t total_ = 0;     // of those being compared
+  bool reads_later_ = false;
+  bool errors_are_answers_ = false;
   bool keeps_ = false;
   bool control_truncated_ = false;
   bool port_failed_ = false;

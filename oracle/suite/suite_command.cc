@@ -143,6 +143,7 @@ int RunOn(const SuiteOptions& options, const CaseList& cases,
   runner.profile = options.profile;
   runner.jobs = options.jobs;
   runner.timeout_ms = options.timeout_ms;
+  runner.shrinks = options.shrinks;
   runner.keep_traces = options.keep_traces;
   Outcome greeting;
   std::string unrunnable;

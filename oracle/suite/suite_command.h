@@ -24,6 +24,7 @@ struct SuiteOptions {
   std::string known_failures;
   uint64_t seed = 1;
   int random = 100;
+  int shrinks = 3;  // failing conversations that are shrunk
   int jobs = 8;
   int timeout_ms = 5000;
   std::string keep_traces;

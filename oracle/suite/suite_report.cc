@@ -22,6 +22,12 @@ std::string Rerun(const SuiteReport& report, const Outcome& outcome) {
   return absl::StrCat(report.rerun, " --case='", outcome.name, "' ", report.testee);
 }
 
+// "not reached: IOV-5 came first"
+std::string NotReached(const Outcome& outcome) {
+  if (outcome.verdict != Verdict::kNotReached || !outcome.broken) return "";
+  return absl::StrCat("not reached: ", std::string(Id(*outcome.broken)), " came first");
+}
+
 void AddLine(std::string& text, const char* label, const std::string& value) {
   if (!value.empty()) absl::StrAppend(&text, "      ", label, Printable(value), "\n");
 }
@@ -84,6 +90,7 @@ std::string SuiteText(const SuiteReport& report) {
     absl::StrAppend(&text, std::string(Name(outcome.verdict)), "  ", outcome.name, "  (",
                     outcome.profile, ", ", outcome.ms, " ms)");
     if (outcome.verdict == Verdict::kUnsupported) absl::StrAppend(&text, "  ", outcome.expected);
+    if (outcome.verdict == Verdict::kNotReached) absl::StrAppend(&text, "  ", NotReached(outcome));
     if (outcome.verdict == Verdict::kXfail) absl::StrAppend(&text, "  ", outcome.reason);
     text += "\n";
     if (!good) text += Detail(report, outcome);
@@ -108,6 +115,7 @@ std::string SuiteJson(const SuiteReport& report) {
                    {"ms", outcome.ms},
                    {"detail", IsGood(outcome.verdict) ? "" : Detail(report, outcome)},
                    {"rerun", Rerun(report, outcome)}};
+    if (outcome.verdict == Verdict::kNotReached) object["reason"] = NotReached(outcome);
     if (outcome.broken) object["broken"] = std::string(Id(*outcome.broken));
     cases.push_back(std::move(object));
   }
@@ -141,9 +149,11 @@ std::string SuiteJunit(const SuiteReport& report) {
                       Escaped(verdict + ": " + outcome.expected + outcome.reason),
                       "\"/></testcase>\n");
     } else {
-      absl::StrAppend(&xml, "><failure type=\"", verdict, "\" message=\"",
-                      Escaped(Printable(outcome.seen)), "\">", Escaped(Detail(report, outcome)),
-                      "</failure></testcase>\n");
+      absl::StrAppend(
+          &xml, "><failure type=\"", verdict, "\" message=\"",
+          Escaped(Printable(outcome.verdict == Verdict::kNotReached ? NotReached(outcome)
+                                                                    : outcome.seen)),
+          "\">", Escaped(Detail(report, outcome)), "</failure></testcase>\n");
     }
   }
   return xml + "</testsuite>\n";

@@ -8,6 +8,8 @@ std::string_view Name(Verdict verdict) {
       return "PASS";
     case Verdict::kFail:
       return "FAIL";
+    case Verdict::kNotReached:
+      return "NOT-REACHED";
     case Verdict::kXfail:
       return "XFAIL";
     case Verdict::kXpass:

@@ -1,5 +1,5 @@
 // What a case came to, and how a case ends early.
-//   shapes    Verdict: one of the nine. CaseEnd: thrown at the first expectation that is
+//   shapes    Verdict: one of the ten. CaseEnd: thrown at the first expectation that is
 //             not met; it names one rule, or none where the testee broke its own contract
 //   returns   -
 //   holds     texts
@@ -20,6 +20,7 @@ namespace portproof::suite {
 enum class Verdict : uint8_t {
   kPass,
   kFail,
+  kNotReached,  // another rule than the case's was found broken first
   kXfail,
   kXpass,
   kUnsupported,
@@ -28,7 +29,7 @@ enum class Verdict : uint8_t {
   kLeak,
   kSuiteError,
 };
-inline constexpr int kVerdictCount = 9;
+inline constexpr int kVerdictCount = 10;
 
 std::string_view Name(Verdict verdict);  // "SUITE-ERROR"
 // Leaves exit status 0.
@@ -42,6 +43,7 @@ struct CaseEnd {
   std::optional<Rule> rule = {};
   std::string expected;
   std::string seen;
+  bool names_no_rule = false;  // nor is the case's own charged: it did not begin
 };
 
 }  // namespace portproof::suite

@@ -140,7 +140,7 @@ Json HelloOf(const std::string& name, Json limits) {
           {"version", "1"},
           {"pid", getpid()},
           {"roles", {"receiver", "sender"}},
-          {"features", {"fragments", "fds", "shm", "credentials"}},
+          {"features", {"fragments", "fds", "shm-send", "shm-receive", "asks", "credentials"}},
           {"profiles", std::move(profiles)},
           {"limits", std::move(limits)}};
 }

@@ -2,6 +2,8 @@
 //   liar [SWITCH]       one defect; lies.txt has them all, with the rules each breaks
 #include <unistd.h>
 
+#include <utility>
+
 #include "oracle/suite/testees/command_loop.h"
 #include "oracle/suite/testees/lies.h"
 #include "oracle/suite/testees/plain_receiver.h"
@@ -21,13 +23,17 @@ class Liar : public Port {
   Json Hello() override {
     const auto& received = receiver_.limits();
     const auto& sent = sender_.limits();
-    return HelloOf("liar", {{"assemblies_per_sender", received.assemblies_per_sender},
-                            {"assemblies_per_port", received.assemblies_per_port},
-                            {"assembly_bytes", received.assembly_bytes},
-                            {"total_bytes", received.total_bytes},
-                            {"queue_messages", sent.messages},
-                            {"queue_bytes", sent.bytes},
-                            {"queue_fds", sent.fds}});
+    Json hello = HelloOf("liar", {{"assemblies_per_sender", received.assemblies_per_sender},
+                                  {"assemblies_per_port", received.assemblies_per_port},
+                                  {"assembly_bytes", received.assembly_bytes},
+                                  {"total_bytes", received.total_bytes},
+                                  {"queue_messages", sent.messages},
+                                  {"queue_bytes", sent.bytes},
+                                  {"queue_fds", sent.fds}});
+    if (Lie("lists-are-bytes")) hello["features"] = {"fragments", "fds", "credentials"};
+    if (Lie("only-segments-for-any")) hello["process"] = "router";
+    if (Lie("segments-for-any")) hello["process"] = "application";
+    return hello;
   }
 
   StartAnswer Start(const StartRequest& request) override {
@@ -56,11 +62,14 @@ class Liar : public Port {
     if (receiver_.garbled()) return "well, what do you think?";
     Json events = events_;
     events_ = Json::array();
-    return events;
+    if (!Lie("completed-late")) return events;
+    Json told = std::exchange(late_, Json::array());
+    for (Json& event : events) (event["ev"] == "completed" ? late_ : told).push_back(event);
+    return told;
   }
   Json Stats() override {
     return {{"open_assemblies", receiver_.open_assemblies()},
-            {"held_bytes", receiver_.held_bytes()},
+            {"held_bytes", Lie("stats-made-up") ? 7 : receiver_.held_bytes()},
             {"queued_messages", sender_.size()},
             {"chunks_busy", receiver_.busy_chunks()}};
   }
@@ -68,10 +77,12 @@ class Liar : public Port {
   void Reset() override {
     if (!Lie("reset-keeps-the-queue")) sender_.Reset();
     receiver_.Reset();
+    late_.clear();
   }
 
  private:
   Json events_ = Json::array();
+  Json late_ = Json::array();
   PlainSender sender_;
   PlainReceiver receiver_;
 };

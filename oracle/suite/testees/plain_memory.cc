@@ -35,6 +35,8 @@ std::string PlainReceiver::JudgeSegment(const Received& received, const Header& 
                              ? SenderOf(received, header)
                              : segment.source_pid;
   if (source != SenderOf(received, header) || segment.id >= kIdsMax) return "SHM-8";
+  // As a router that takes what was made for others.
+  if (Lie("only-segments-for-any") && segment.destination_pid != 0) return "SHM-8";
   const bool known = segments_.contains(SegmentKey(source, segment.id));
   if (known && !Lie("segment-replaced")) return "SHM-8";
   return "";
@@ -151,8 +153,8 @@ bool PlainReceiver::Resolve(Received& received, const Header& header, std::vecto
       chunks.emplace_back(key, reference.first_chunk + i);
   }
   held_.insert(chunks.begin(), chunks.end());
-  if (refused.empty()) return true;
-  Discard(KeyOf(received, header));
+  if (refused.empty() || Lie("bad-references-left-out")) return true;
+  if (!Lie("bad-reference-keeps-the-message")) Discard(KeyOf(received, header));
   if (!Lie("good-references-kept")) Free(chunks);
   Refuse(refused.c_str(), received);
   return false;

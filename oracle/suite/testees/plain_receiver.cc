@@ -48,7 +48,8 @@ int32_t PlainReceiver::SenderOf(const Received& received, const Header& header) 
 
 PlainReceiver::Key PlainReceiver::KeyOf(const Received& received, const Header& header) const {
   const bool by_sender = profile_->key_has_sender && !Lie("key-without-sender");
-  return {by_sender ? SenderOf(received, header) : 0, header.stream};
+  const uint32_t stream = Lie("streams-of-16-bits") ? header.stream & 0xffff : header.stream;
+  return {by_sender ? SenderOf(received, header) : 0, stream};
 }
 
 void PlainReceiver::CloseAll(std::vector<int>& fds) {
@@ -172,6 +173,7 @@ void PlainReceiver::Handle(Received& received) {
   if (fault) {
     if (*fault == "RCV-1" && header && !Lie("trunc-keeps-the-message"))
       Discard(KeyOf(received, *header));
+    if (header && Lie("any-refusal-discards")) Discard(KeyOf(received, *header));
     Refuse(fault->c_str(), received);
     return;
   }
@@ -179,7 +181,8 @@ void PlainReceiver::Handle(Received& received) {
   if (Waits(KeyOf(received, *header))) return Hold(received, *header);
   std::vector<uint8_t> payload(bytes.begin() + kHeaderBytes, bytes.end());
   std::vector<Chunk> chunks;
-  if (header->mmap && !Resolve(received, *header, payload, chunks)) return;
+  if (header->mmap && !Lie("lists-are-bytes") && !Resolve(received, *header, payload, chunks))
+    return;
   if (Cancelled(received, *header)) {
     Free(chunks);
     CloseAll(received.fds);
@@ -188,6 +191,9 @@ void PlainReceiver::Handle(Received& received) {
   if (header->nf || header->mf) {
     Fragment(received, *header, std::move(payload), std::move(chunks));
     return;
+  }
+  if (Lie("a-whole-message-closes-all")) {
+    for (auto& [key, assembly] : assemblies_) CloseAll(assembly.fds);
   }
   if (Lie("a-whole-message-discards")) Discard(KeyOf(received, *header));
   Deliver(*header, received.fds, payload, header->last);
@@ -199,17 +205,19 @@ void PlainReceiver::Deliver(const Header& first, const std::vector<int>& fds,
   std::vector<std::string> names;
   names.reserve(fds.size());
   for (const int fd : fds) names.push_back(FileName(fd));
+  if (Lie("hundreds-are-too-many") && events_.size() > 200) return;
   if (Lie("fd-from-the-datagram-before") && names.empty()) names = previous_fds_;
   previous_fds_ = names;
-  const Json event = {{"ev", "delivered"},
-                      {"type", first.type},
-                      {"stream", first.stream},
-                      {"pid", first.pid},
-                      {"reply_port", first.reply_port},
-                      {"last", last},
-                      {"bytes", payload.size()},
-                      {"crc32", suite::CrcText(suite::UpdateCrc32(0, payload))},
-                      {"fds", names}};
+  const Json event = {
+      {"ev", "delivered"},
+      {"type", first.type},
+      {"stream", first.stream},
+      {"pid", Lie("pids-are-unsigned") ? Json(static_cast<uint32_t>(first.pid)) : Json(first.pid)},
+      {"reply_port", first.reply_port},
+      {"last", last},
+      {"bytes", payload.size()},
+      {"crc32", suite::CrcText(suite::UpdateCrc32(0, payload) ^ (Lie("wrong-checksum") ? 1u : 0u))},
+      {"fds", names}};
   events_.push_back(event);
   if (Lie("empty-message-twice") && payload.empty()) events_.push_back(event);
   for (const int fd : fds) {
@@ -284,7 +292,8 @@ void PlainReceiver::Fragment(Received& received, const Header& header, std::vect
   }
   if (refused == nullptr && !Fits(key, SenderOf(received, header), payload.size())) {
     refused = "FRG-8";
-    Discard(key);
+    if (!Lie("beyond-a-limit-keeps-the-message")) Discard(key);
+    if (Lie("beyond-a-limit-keeps-fds")) received.fds.clear();
   }
   if (refused != nullptr) {
     if (!Lie("refused-chunks-kept")) Free(chunks);
@@ -333,6 +342,7 @@ void PlainReceiver::Reset() {
   CloseAll(kept_);
   keeps_ = false;
   skips_next_ = false;
+  seen_keys_.clear();
   Forget([](const Waiting&) { return true; });
   asked_.clear();
   if (open_) {

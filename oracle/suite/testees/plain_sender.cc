@@ -143,7 +143,7 @@ SendAnswer PlainSender::Send(const SendRequest& request) {
   SendAnswer answer;
   answer.refused = Refused(request);
   if (!answer.refused.empty()) return answer;
-  stalled_ = stalled_ && !Lie("stalls-after-its-share");
+  stalled_ = stalled_ && !Lie("stalls-after-its-share") && !Lie("direct-write-stops-at-its-share");
   Message message;
   message.id = request.message;
   message.header.stream = request.stream;
@@ -172,8 +172,10 @@ SendAnswer PlainSender::Send(const SendRequest& request) {
     OwnFds(*written);
     return answer;
   }
+  writes_directly_ = true;
   while (!queue_.empty() && SendNext()) {
   }
+  writes_directly_ = false;
   if (!queue_.empty() && !queue_.back().begun) OwnFds(queue_.back());
   return answer;
 }
@@ -207,11 +209,21 @@ void PlainSender::AnnounceSegments(Place before) {
   }
 }
 
+// To a question for no segment.
+PlainSender::Message PlainSender::ErrorAnswer() {
+  Message error;
+  error.internal = true;
+  error.header.type = NumberOf(*profile_, Type::kRpcError).value_or(1);
+  error.header.pid = start_.pid;
+  error.last_flag = true;
+  return error;
+}
+
 void PlainSender::Announce(uint32_t segment) {
   if (Lie("get-mmap-unanswered")) return;
   if (Lie("get-mmap-answered-with-another")) AllocateSegment();
   if (Lie("get-mmap-answered-with-another")) segment = static_cast<uint32_t>(segments_.size()) - 1;
-  if (segment < segments_.size()) queue_.push_back(AnnouncementOf(segment));
+  queue_.push_back(segment < segments_.size() ? AnnouncementOf(segment) : ErrorAnswer());
 }
 
 void PlainSender::Ask(uint32_t segment) {
@@ -241,7 +253,7 @@ void PlainSender::Drop(Message& message) {
   for (Piece& piece : message.chain) {
     if (!piece.done) Release(piece);
   }
-  if (message.owns_fds && !message.begun) {
+  if (message.owns_fds && !message.begun && !Lie("reset-leaves-fds")) {
     for (const int fd : message.fds) close(fd);
   }
 }
@@ -258,7 +270,7 @@ void PlainSender::FailPort() {
   while (!queue_.empty()) {
     Message& message = queue_.front();
     Complete(message, message.chain.size(), Lie("failure-told-as-success"));
-    if (message.owns_fds && !message.begun) {
+    if (message.owns_fds && !message.begun && !Lie("failure-leaves-fds")) {
       for (const int fd : message.fds) close(fd);
     }
     queue_.pop_front();

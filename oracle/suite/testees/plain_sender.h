@@ -94,6 +94,7 @@ class PlainSender {
   void AllocateSegment();
   void AnnounceSegments(Place before);
   Message AnnouncementOf(uint32_t id);
+  Message ErrorAnswer();
   void Queue(Message message);
   Place Next();
   bool SendNext();
@@ -123,6 +124,7 @@ class PlainSender {
   bool failed_ = false;
   bool stalled_ = false;
   bool sticky_ = false;
+  bool writes_directly_ = false;
 };
 
 }  // namespace portproof::testee

@@ -33,10 +33,11 @@ PlainSender::Place PlainSender::Next() {
   bool first_unbegun = true;
   for (auto it = queue_.begin(); it != queue_.end(); ++it) {
     if (it->begun) return it;
-    if (!first_unbegun) continue;
+    if (!first_unbegun && !Lie("waiters-let-others-pass")) continue;
     first_unbegun = false;
     const bool busy = std::any_of(queue_.begin(), queue_.end(), [&](const Message& other) {
-      return other.begun && other.header.stream == it->header.stream;
+      const uint32_t mask = Lie("streams-of-16-bits") ? 0xffff : ~0u;
+      return other.begun && (other.header.stream & mask) == (it->header.stream & mask);
     });
     if (!busy || Lie("streams-mix")) return it;
   }
@@ -82,6 +83,7 @@ PlainSender::Cut PlainSender::Compose(const Message& message) const {
       continue;
     }
     const uint64_t left = piece.asked.bytes - cut.skip;
+    if (left == 0 && Lie("empty-buffers-part")) end = ~uint64_t{0};
     if (left == 0) continue;
     if (room == 0) break;
     if (shared && !piece.asked.shm) break;  // mode-of-each-fragment
@@ -167,7 +169,7 @@ bool PlainSender::SendNext() {
     return true;
   }
   if (sent == -EINTR) return true;
-  if (sent == -EAGAIN) {
+  if (sent == -EAGAIN || (sent == -EPIPE && Lie("dead-peer-unnoticed"))) {
     Blocked(place);
   } else if (sent == -EPIPE || sent == -ECONNRESET || sent == -ECONNREFUSED || sent == -ENOTCONN ||
              place->begun) {
@@ -185,6 +187,12 @@ void PlainSender::Blocked(Place place) {
   if (Lie("stalls-after-eagain")) stalled_ = true;
   if (Lie("share-reset-by-eagain")) place->share = 0;
   if (Lie("eagain-loses-the-place") && place->begun) Rotate(place);
+  const bool alone = writes_directly_ && queue_.size() == 1 && !place->begun;
+  if (Lie("direct-write-loses-at-eagain") && alone) {
+    Drop(*place);
+    queue_.erase(place);
+    return;
+  }
   if (Lie("eagain-loses-the-message") && !place->begun && !place->internal) {
     Drop(*place);
     queue_.erase(place);
@@ -230,7 +238,8 @@ void PlainSender::Sent(Place place, const Cut& cut, size_t bytes) {
   const bool used_up = message.share >= start_.max_share || Lie("rotates-after-each-datagram");
   if (!used_up || Lie("never-rotates")) return;
   message.share = 0;
-  stalled_ = Lie("stalls-after-its-share");
+  stalled_ =
+      Lie("stalls-after-its-share") || (Lie("direct-write-stops-at-its-share") && writes_directly_);
   Rotate(place);
 }
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -IS
 """A port in Python, standard library only: a testee of the live suite.
 
 Written from the protocol's text (protocol/README.md) and the contract of testees
@@ -11,6 +11,7 @@ import array
 import collections
 import errno
 import fcntl
+import functools
 import json
 import os
 import select
@@ -37,12 +38,19 @@ PROFILES = {
 RPC_READY = 0
 
 
+@functools.lru_cache(maxsize=1)
+def whole_period():
+    """One period of the pattern, seed 0: 40503 is odd, and only 16 bits of the sum matter."""
+    return bytes((i * 40503 & 65535) >> 8 for i in range(65536))
+
+
 def pattern(seed, count):
     """Byte i of a buffer: ((seed * 2654435761 + i * 40503) >> 8) & 255."""
-    base = seed * 2654435761
-    # It repeats after 65536 bytes: 40503 is odd, and only 16 bits of the sum matter.
-    period = bytes(((base + i * 40503) >> 8) & 255 for i in range(min(count, 65536)))
-    return (period * (count // 65536 + 1))[:count]
+    if count < 1000:
+        return bytes((seed * 2654435761 + i * 40503 & 65535) >> 8 for i in range(count))
+    # From where seed 0 has the same sum.
+    begin = seed * 2654435761 * pow(40503, -1, 65536) % 65536
+    return (whole_period() * (count // 65536 + 2))[begin:begin + count]
 
 
 def file_name(fd):
@@ -148,6 +156,7 @@ class Receiver:
         if header[6] and fds:
             return self.refuse("FDS-1", fds)
         if header[5]:  # mmap: it has no shared memory, so no segment is known
+            self.discard(key)
             return self.refuse("SHM-2", fds)
         if header[6] or header[7]:
             return self.fragment(header, key, sender, data[16:], fds)
