@@ -58,9 +58,15 @@ void PidsWithTheSignBit(Stage& stage) {
   stage.Settle();
 }
 
-void RefusalsLeaveTheOpenMessage(Stage& stage) {
+void RefusedTypeLeavesTheOpenMessage(Stage& stage) {
   stage.Post(Datagram(5).Bytes(10).Mf());
   stage.Post(Datagram(5).Type(255).Bytes(2).Nf());
+  stage.Post(Datagram(5).Bytes(4, 3).Nf());
+  stage.Settle();
+}
+
+void RefusedFdsLeaveTheOpenMessage(Stage& stage) {
+  stage.Post(Datagram(5).Bytes(10).Mf());
   stage.Post(Datagram(5).Bytes(2).Mf().Fds(stage.profile().fds_max + 1u));
   stage.Post(Datagram(5).Bytes(4, 3).Nf());
   stage.Settle();
@@ -165,9 +171,9 @@ void AddSeldomCases(CaseList& cases) {
       .Role("sender")
       .Needs(fragments);
   Add(cases, "HDR-2/pids-with-the-sign-bit", PidsWithTheSignBit).Home("unit-1.18.0");
-  Add(cases, "RCV-5/refusals-leave-the-open-message", RefusalsLeaveTheOpenMessage,
-      {Rule::kHdr4, Rule::kFds2})
-      .Needs(both);
+  Add(cases, "HDR-4/a-refusal-leaves-the-open-message", RefusedTypeLeavesTheOpenMessage)
+      .Needs(fragments);
+  Add(cases, "FDS-2/a-refusal-leaves-the-open-message", RefusedFdsLeaveTheOpenMessage).Needs(both);
   Add(cases, "FDS-5/an-open-message-keeps-its-own", OpenMessageKeepsItsOwn).Needs(both);
   Add(cases, "FDS-5/a-start-beyond-the-limit", RefusedStartsCloseTheirs).Needs(both);
   Add(cases, "RCV-3/hundreds-in-one-run", HundredsInOneRun);

@@ -43,7 +43,7 @@ settle() {
   [ ! -e "$work/failed" ] || failed=1
 }
 
-one=(--random=0 '--case=RCV-3/*' --jobs=2)
+one=(--random=0 '--case=RCV-3/one*' --jobs=2)
 
 for how in crash-at-start exit-at-start; do
   also 1 'CRASH  TESTEE/hello' "$portproof" test "${one[@]}" -- "$hostile" $how
@@ -112,7 +112,7 @@ python3 -c 'import sys, xml.etree.ElementTree as t; t.parse(sys.argv[1])' "$work
 expect 1 "seen      [1,2]" "$portproof" test "${one[@]}" -- "$hostile" says '[1,2]'
 
 # Nothing of it lives on.
-if pgrep -f 'python3 [^ ]*hostile_testee' >/dev/null || pgrep -f '^sleep 600$' >/dev/null; then
+if pgrep -f 'python3 -IS [^ ]*hostile_testee' >/dev/null || pgrep -f '^sleep 600$' >/dev/null; then
   fail "testees live on"
 fi
 
@@ -180,12 +180,12 @@ expect 2 'expected CASE' "$portproof" test --known-failures="$work/known" -- "$l
 
 # Profiles: each old one in turn, all cases that apply; any release names its row.
 for profile in unit-0.2 unit-1.18.0 unit-1.19.0 unit-1.25.0 unit-1.35.0; do
-  expect 0 'PASS' "$portproof" test --random=20 --profile=$profile -- "$liar"
+  expect 0 'PASS' "$portproof" test --random=8 --profile=$profile -- "$liar"
   ! grep -q UNSUPPORTED "$work/out" || fail "$profile: unsupported"
 done
 
 # Formats.
-"$portproof" test --random=4 --format=junit -o "$work/report.xml" -- "$liar" orphan-kept
+"$portproof" test --random=4 --shrinks=0 --format=junit -o "$work/report.xml" -- "$liar" orphan-kept
 python3 - "$work/report.xml" <<'PY' || fail "JUnit"
 import sys, xml.etree.ElementTree as tree
 suite = tree.parse(sys.argv[1]).getroot()
@@ -193,7 +193,7 @@ cases = suite.findall("testcase")
 failures = [case for case in cases if case.find("failure") is not None]
 assert int(suite.get("tests")) == len(cases) > 100 and int(suite.get("failures")) == len(failures) > 0
 PY
-"$portproof" test --random=4 --format=json -o "$work/report.json" -- "$liar" orphan-kept
+"$portproof" test --random=4 --shrinks=0 --format=json -o "$work/report.json" -- "$liar" orphan-kept
 python3 - "$work/report.json" <<'PY' || fail "JSON"
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -215,13 +215,13 @@ done
 [ "$traces" -gt 10 ] || fail "only $traces traces"
 
 # Random conversations find a lie, and are shrunk.
-for lie in orphan-kept no-mf-at-the-limit mark-not-kept never-rotates duplicate-replaces eight-runs; do
+for lie in orphan-kept mark-not-kept never-rotates; do
   also 1 'conversation, shrunk' "$portproof" test --random=200 --case='RANDOM/*' -- "$liar" $lie
 done
 settle
 # The same seed, the same conversations.
 for i in 1 2; do
-  "$portproof" test --seed=7 --random=200 --case='RANDOM/*' --format=json -- "$liar" orphan-kept |
+  "$portproof" test --seed=7 --random=64 --shrinks=0 --case='RANDOM/*' --format=json -- "$liar" orphan-kept |
     grep -o '"verdict":"[A-Z]*"' >"$work/verdicts.$i"
 done
 cmp -s "$work/verdicts.1" "$work/verdicts.2" || fail "a seed does not repeat"

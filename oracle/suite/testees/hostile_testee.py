@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -IS
 """A testee that misbehaves as its argument says, for the tests of the runner.
 
     hostile_testee.py HOW
@@ -12,7 +12,6 @@ import array
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 
@@ -121,6 +120,7 @@ def on_run(how):
             os._exit(0)
         os.wait()
     if how == "leaves-a-child":
+        import subprocess  # seldom wanted, and slow to load
         subprocess.Popen(["sleep", "600"], start_new_session=True)
     if how == "says-too-much":
         return json.dumps({"events": []}) + "\n" + json.dumps({"events": []})
