@@ -104,9 +104,8 @@ void PeerMemory::Adopt(const Arrived& announcement, const Profile& profile,
   const Header header = DecodeHeader(announcement.bytes)->header;
   Want(announcement.opened.size() == 1, Rule::kFds6, "one descriptor with an mmap message",
        absl::StrCat(announcement.fds.size()));
-  Want(announcement.bytes.size() == kHeaderBytes && header.stream == 0 && header.last &&
-           !header.mmap,
-       Rule::kShm8, "an announcement: stream 0, no payload, last = 1, mmap = 0", ToString(header));
+  Want(announcement.bytes.size() == kHeaderBytes && header.stream == 0 && !header.mmap, Rule::kShm8,
+       "an announcement: stream 0, no payload, mmap = 0", ToString(header));
   struct stat file = {};
   fstat(announcement.opened.front().get(), &file);
   Want(static_cast<uint64_t>(file.st_size) == kUnitGeometry.SegmentBytes(), Rule::kShm8,
