@@ -32,15 +32,24 @@ using testing::SendRaw;
 OwnedFd OpenNull() { return OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 // While it lives, so many descriptors can be opened and no more: every number below the
-// limit but those is in use.
+// limit but those is in use. The limit itself stays high: Linux compares it with all the
+// descriptors in flight of this user, those of other processes included (ETOOMANYREFS).
 class Room {
  public:
   explicit Room(size_t slots) {
     EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &old_), 0);
+    const rlimit most = {old_.rlim_max, old_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &most), 0);
     // One that closes no gap is the lowest number free, and the first behind all others.
-    const int behind_all = HighestDescriptor() + 1;
+    const int table = static_cast<int>(std::min<rlim_t>(kTable, old_.rlim_max - slots - 1));
+    const int behind_all = std::max(HighestDescriptor() + 1, table);
     OwnedFd filler = OpenNull();
-    for (; filler.get() < behind_all; filler = OpenNull()) fillers_.push_back(std::move(filler));
+    const auto next = [](const OwnedFd& fd) {
+      return OwnedFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    };
+    for (; filler.get() < behind_all; filler = next(fillers_.back())) {
+      fillers_.push_back(std::move(filler));
+    }
     const rlimit limit = {static_cast<rlim_t>(filler.get()) + slots, old_.rlim_max};
     filler.Close();
     EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -50,6 +59,8 @@ class Room {
   ~Room() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &old_), 0); }
 
  private:
+  static constexpr rlim_t kTable = 16384;
+
   static int HighestDescriptor() {
     int highest = -1;
     for (int fd = 0; fd < 1024; ++fd) {
