@@ -271,21 +271,35 @@ bool Delivery::Exchange(const Lane& lane, const Sent& passed) {
 
 bool Delivery::TakeHead(const Event& received, const Print& print, Match& match) {
   Lane* best = nullptr;
+  size_t best_depth = 0;
   bool best_sender = false;
   for (Lane& lane : lanes_) {
-    if (lane.waiting.empty() || !SameBytes(lane.waiting.front().print, print)) continue;
-    const Sent& head = lane.waiting.front();
+    const std::optional<size_t> depth = HeadLike(lane, print);
+    if (!depth) continue;
+    const Sent& head = lane.waiting[*depth];
     const bool sender = received.cred_pid > 0 && head.pid == received.cred_pid;
-    const bool better = best == nullptr || (sender && !best_sender) ||
-                        (sender == best_sender && head.sequence < best->waiting.front().sequence);
+    const bool better =
+        best == nullptr || (sender && !best_sender) ||
+        (sender == best_sender && head.sequence < best->waiting[best_depth].sequence);
     if (!better) continue;
     best = &lane;
+    best_depth = *depth;
     best_sender = sender;
   }
   if (best == nullptr) return false;
   match.kind = Match::Kind::kSame;
-  Consume(*best, 0, match);
+  Consume(*best, best_depth, match);
   return true;
+}
+
+// Where the thread's next datagram is, if it is that one. What may not have left is taken only
+// if the first behind it that surely did is another.
+std::optional<size_t> Delivery::HeadLike(const Lane& lane, const Print& print) {
+  size_t sure = 0;
+  while (sure < lane.waiting.size() && lane.waiting[sure].killed) ++sure;
+  if (sure < lane.waiting.size() && SameBytes(lane.waiting[sure].print, print)) return sure;
+  if (sure > 0 && SameBytes(lane.waiting.front().print, print)) return 0;
+  return std::nullopt;
 }
 
 bool Delivery::TakeDeep(const Print& print, Match& match) {

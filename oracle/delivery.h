@@ -126,6 +126,7 @@ class Delivery {
                   Match& match);
   bool TakeKept(const Print& print, Match& match);
   void Pass(const Sent& sent, Match& match);
+  static std::optional<size_t> HeadLike(const Lane& lane, const Print& print);
   bool TakeHead(const Event& received, const Print& print, Match& match);
   bool TakeDeep(const Print& print, Match& match);
   void TakeAltered(const Event& received, const Print& print, Match& match);

@@ -146,6 +146,29 @@ TEST_F(DeliveryTest, DoesNotMissWhatMayNotHaveLeft) {
   EXPECT_THAT(Lost(), IsEmpty());
 }
 
+// Of two equal ones the first of which may not have left, the receive of one is the second's.
+TEST_F(DeliveryTest, TakesTheSureOneOfTwoEqual) {
+  Send(1, "a", true);
+  Send(1, "a");
+  Send(1, "b");
+  EXPECT_EQ(Receive("a"), 2u);
+  EXPECT_EQ(Receive("b"), 3u);
+  EXPECT_EQ(kind(), kSame);
+  EXPECT_THAT(Lost(), IsEmpty());
+  Send(2, "c", true);
+  Send(2, "c");
+  EXPECT_EQ(Receive("c"), 7u);
+  EXPECT_EQ(Receive("c"), 6u) << "both left";
+  EXPECT_EQ(kind(), kSame);
+  Send(3, "d", true);
+  Send(3, "e");
+  Send(3, "d");
+  EXPECT_EQ(Receive("d"), 10u) << "or the second would be lost";
+  EXPECT_EQ(Receive("e"), 11u);
+  EXPECT_EQ(Receive("d"), 12u);
+  EXPECT_THAT(Lost(), IsEmpty());
+}
+
 TEST_F(DeliveryTest, KnowsOneReceivedTwiceAndOneNobodySent) {
   Send(1, "a");
   EXPECT_EQ(Receive("a"), 1u);
