@@ -34,6 +34,18 @@ TEST(CheckerTest, Frg1NotOfTheNextProcessWithThatPid) {
             Rules());
 }
 
+// The pid came back, and its new process was killed in a send too.
+TEST(CheckerTest, Frg1AndFrg6NotOfAMessageThatAProcessWithThatPidLeftOver) {
+  const DatagramText whole = {.type = 11};
+  EXPECT_EQ(BrokenIn(Both(kFirst) + Send(kFinal, ",\"killed\":true") + Exit(101) +
+                     Send(whole, ",\"killed\":true") + Exit(101) + Recv(whole)),
+            Rules());
+  const DatagramText begun = {.type = 11, .mf = true};
+  EXPECT_EQ(BrokenIn(Both(kFirst) + Send(kFinal, ",\"killed\":true") + Exit(101) +
+                     Send(begun, ",\"killed\":true") + Exit(101) + Recv(begun)),
+            Rules());
+}
+
 TEST(CheckerTest, Frg2NotOfWhatIsReceivedOfTheDeadWhereNoSendIsRecorded) {
   EXPECT_EQ(BrokenIn(Recv(kFirst) + Exit(101) + Recv(kMiddle) + Recv(kFinal)), Rules());
 }

@@ -65,7 +65,8 @@ void Checker::State::JudgeStream(Datagram& datagram) {
   if (!port.opened && port.ended.size() < kEndedMax) port.ended.insert(datagram.key);
   if (found == port.streams.end() || found->second->absorbing) return;
   Assembly& open = *found->second;
-  if (FollowsFromLoss(port, datagram.Sender())) return Close(port, open);
+  // Of a dead process, it is left over; the pid may have come back, and been killed again.
+  if (open.dead || FollowsFromLoss(port, datagram.Sender())) return Close(port, open);
   findings_.Report(Rule::kFrg6, datagram.where(),
                    absl::StrCat("unfragmented, while the message begun with datagram at line ",
                                 open.first.line, " of this stream is unfinished"),
@@ -80,7 +81,7 @@ void Checker::State::Begin(Datagram& datagram) {
   begun_.insert(&port);
   std::unique_ptr<Assembly>& slot = port.streams[datagram.key];
   bool explained = false;
-  const bool open = slot != nullptr && !slot->absorbing;
+  const bool open = slot != nullptr && !slot->absorbing && !slot->dead;
   if (open && !FollowsFromLoss(port, datagram.Sender())) {
     ++slot->owed;
     findings_.Report(

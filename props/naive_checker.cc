@@ -131,6 +131,8 @@ class Naive {
   void JudgeDescriptors(Datagram& datagram);
   void JudgeSize(const Datagram& datagram);
   void JudgePids();
+  bool InsideNamespace(const std::map<Process, std::set<int32_t>>& senders,
+                       const Datagram& d) const;
   void JudgeSegments();
   bool Partial(const Datagram& datagram) const;
   void JudgeReferences(const Datagram& datagram);
@@ -440,26 +442,47 @@ size_t Naive::References(const Datagram& datagram, std::vector<Reference>& out) 
 
 // HDR-6, HDR-7: first what each process says of itself, then who deviates from it.
 void Naive::JudgePids() {
-  const auto silent = [&](const Datagram& d) {  // read_queue says nothing if it is zero
-    const bool send = Is(d.event, EventKind::kSend);
-    return !d.sender_known || !d.decoded.has_value() || (!send && ExemptFromHdr7(d.type)) ||
-           (d.type == Type::kReadQueue && d.header().pid == 0);
+  const auto silent = [&](const Datagram& d) {
+    return !d.sender_known || !d.decoded.has_value() || ExemptFromHdr7(d.type);
   };
   std::map<Process, std::set<int32_t>> shown;
+  // What each receiver is told of each sender whose sends are not recorded.
+  std::map<int32_t, std::map<Process, std::set<int32_t>>> told;
   for (const Datagram& d : datagrams_) {
-    if (!silent(d)) shown[d.process].insert(d.header().pid);
+    if (silent(d)) continue;
+    shown[d.process].insert(d.header().pid);
+    if (!Is(d.event, EventKind::kSend)) {
+      told[At(d.event).pid][d.process].insert(d.header().pid);
+    }
   }
   std::set<Process> reported;
   for (Datagram& d : datagrams_) {
     if (silent(d) || d.header().pid == d.process.first) continue;
+    const bool send = Is(d.event, EventKind::kSend);
     if (shown[d.process].size() == 1) {
-      if (ExemptFromHdr7(d.type)) continue;
+      if (!send && InsideNamespace(told[At(d.event).pid], d)) continue;
       if (reported.insert(d.process).second) Find(Rule::kHdr7, d.event);
       continue;
     }
     d.wrong_pid = true;
-    Find(Is(d.event, EventKind::kSend) ? Rule::kHdr6 : Rule::kHdr7, d.event);
+    Find(send ? Rule::kHdr6 : Rule::kHdr7, d.event);
   }
+}
+
+// Does the receiver of `d` see other pids than the recorder? `senders`: what it was told.
+bool Naive::InsideNamespace(const std::map<Process, std::set<int32_t>>& senders,
+                            const Datagram& d) const {
+  bool all = senders.size() > 1;
+  for (const auto& [sender, pids] : senders) {
+    all = all && pids.size() == 1 && *pids.begin() != sender.first;
+  }
+  bool named_acted = false, told_acted = false;
+  for (size_t i = 0; i < End(); ++i) {
+    if (Is(i, EventKind::kExit) || Is(i, EventKind::kOpen)) continue;
+    named_acted |= At(i).pid == d.header().pid;
+    told_acted |= At(i).pid == d.process.first;
+  }
+  return all || (named_acted && !told_acted);
 }
 
 // SHM-1 was judged; SHM-2, SHM-8 and SHM-10 of each datagram.
