@@ -84,8 +84,8 @@ CheckResult Checker::Finish() { return state_->Finish(); }
 
 std::vector<Rule> Checker::Judged() {
   using enum Rule;
-  return {kHdr1, kHdr3, kHdr4, kHdr6, kHdr7, kHdr8, kIov3, kIov4,  kSnd5, kFrg1, kFrg2, kFrg3, kFrg5,
-          kFrg6, kFrg7, kRcv1, kShm1, kShm2, kShm8, kShm10, kFds1, kFds2, kFds6, kSoc3};
+  return {kHdr1, kHdr3, kHdr4, kHdr6, kHdr7, kHdr8, kIov3, kIov4,  kSnd5, kFrg1, kFrg2, kFrg3,
+          kFrg5, kFrg6, kFrg7, kRcv1, kShm1, kShm2, kShm8, kShm10, kFds1, kFds2, kFds6, kSoc3};
 }
 
 Checker::State::State(const CheckOptions& options) : options_(options), findings_(options.off) {}

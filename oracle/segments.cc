@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kUnattributedMax = 4096;
 constexpr size_t kUnmetMax = 1024;
-constexpr uint32_t kSegmentIds = 1024;  // SHM-8: ids are below
+constexpr uint32_t kSegmentIds = 1024;           // SHM-8: ids are below
 constexpr uint32_t kAnyReceiver = ~uint32_t{0};  // of a port nobody was seen to read
 constexpr size_t kLedgersKept = 4096;            // beyond, those of dead processes are closed
 
