@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "protocol/header.h"
@@ -272,19 +273,18 @@ bool Delivery::Exchange(const Lane& lane, const Sent& passed) {
 bool Delivery::TakeHead(const Event& received, const Print& print, Match& match) {
   Lane* best = nullptr;
   size_t best_depth = 0;
-  bool best_sender = false;
+  // Worse first: another sender than the credentials name, then one that may not have left.
+  std::tuple<bool, bool, uint64_t> best_rank;
   for (Lane& lane : lanes_) {
     const std::optional<size_t> depth = HeadLike(lane, print);
     if (!depth) continue;
     const Sent& head = lane.waiting[*depth];
-    const bool sender = received.cred_pid > 0 && head.pid == received.cred_pid;
-    const bool better =
-        best == nullptr || (sender && !best_sender) ||
-        (sender == best_sender && head.sequence < best->waiting[best_depth].sequence);
-    if (!better) continue;
+    const bool named = received.cred_pid > 0 && head.pid == received.cred_pid;
+    const std::tuple<bool, bool, uint64_t> rank = {!named, head.killed, head.sequence};
+    if (best != nullptr && rank > best_rank) continue;
     best = &lane;
     best_depth = *depth;
-    best_sender = sender;
+    best_rank = rank;
   }
   if (best == nullptr) return false;
   match.kind = Match::Kind::kSame;

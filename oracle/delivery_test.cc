@@ -169,6 +169,16 @@ TEST_F(DeliveryTest, TakesTheSureOneOfTwoEqual) {
   EXPECT_THAT(Lost(), IsEmpty());
 }
 
+TEST_F(DeliveryTest, TakesTheSureOneOfTwoThreads) {
+  Send(1, "a", true);
+  Send(2, "a");
+  Send(2, "a");
+  Send(1, "b");
+  Send(2, "c");
+  for (const char* content : {"a", "a", "b", "c"}) Receive(content);
+  EXPECT_THAT(Lost(), IsEmpty());
+}
+
 TEST_F(DeliveryTest, KnowsOneReceivedTwiceAndOneNobodySent) {
   Send(1, "a");
   EXPECT_EQ(Receive("a"), 1u);
