@@ -150,6 +150,12 @@ TEST(Guess, IsWeakWithoutATellingType) {
   EXPECT_TRUE(report.guess_weak);
 }
 
+TEST(Guess, NamesTheFileItIsOf) {
+  const std::string path = WriteFile("named", kFirstLine + kOpen + Both({}));
+  EXPECT_EQ(JudgeFile(path).file, path);
+  EXPECT_THAT(JudgeFile(path).files, testing::ElementsAre(path));
+}
+
 TEST(Guess, GivesWayToTheTraceAndBothToTheUser) {
   const std::string text = kFirstLine + kOpen + Both({});
   EXPECT_EQ(JudgeText(text).source, ProfileSource::kTrace);

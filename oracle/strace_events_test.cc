@@ -239,6 +239,14 @@ TEST(StraceEvents, OfSocketsThatWereOpenBefore) {
   EXPECT_EQ(met(R"(\5\0\0\0\1\0\0\0\0\0\41\0\0\0\0\0)"), 1u) << "type 33";
   EXPECT_EQ(met(R"(\5\0\0\0\1\0\0\0\0\0\42\0\0\0\0\0)"), 0u) << "type 34";
   EXPECT_EQ(met(R"(\5\0\0\0\1\0\0\0\0\0\14\2\0\0\0\0)"), 0u) << "last is 2";
+  const auto of_bytes = [](const std::string& flags, int bytes) {
+    return ReadLines(absl::StrCat("1 1.0 recvmsg(8<UNIX:[30->31]>, {msg_iov=[{iov_base=\"",
+                                  R"(\5\0\0\0\1\0\0\0\0\0\14\0\0)", flags, R"(\0)",
+                                  "\"..., iov_len=200000}], msg_flags=0}, 0) = ", bytes))
+        .events.size();
+  };
+  EXPECT_EQ(of_bytes(R"(\0\0)", 131072), 1u);
+  EXPECT_EQ(of_bytes(R"(\0\0)", 131073), 0u) << "no message is so long";
 }
 
 TEST(StraceEvents, NameDamage) {

@@ -101,6 +101,9 @@ TEST(Fragments, RepeatTheirFirst) {
   EXPECT_EQ(judged(other, set), kNone);
   other.type = 11;
   EXPECT_EQ(judged(other, last), Rules{"FRG-3"}) << "one defect, one finding";
+  DatagramText by_another = last;
+  by_another.pid = 103;
+  EXPECT_EQ(judged(middle, by_another), Rules{"FRG-3"}) << "to 1.8.0 the stream alone is the key";
 }
 
 TEST(Fragments, HavePayload) {
@@ -140,6 +143,10 @@ TEST(Fragments, OfAPortSeenFromTheMiddleMayHaveBegunBefore) {
   EXPECT_EQ(unopened(Both(kMiddle) + Both(kFinal) + Both(kFinal)), Rules{"FRG-2"});
   EXPECT_EQ(unopened(Both(kFirst) + Both(kFinal) + Both(kFinal)), Rules{"FRG-2"});
   EXPECT_EQ(BrokenIn(Both(kFinal)), Rules{"FRG-2"});
+  // Its sender's death ends it, as any other.
+  const std::string later = BothAt(200, {.stream = 6, .pid = 300});
+  EXPECT_EQ(unopened(BothAt(100, kMiddle) + Exit(101, 105) + later), kNone);
+  EXPECT_EQ(unopened(BothAt(100, kMiddle) + later), Rules{"FRG-5"});
 }
 
 TEST(Fragments, OfARefusedMessageAreNoFindingOfTheirOwn) {
