@@ -275,6 +275,30 @@ TEST(Segments, AreCountedInTheirOwnChunks) {
   EXPECT_EQ(named(10489856, ""), Rules{"SHM-1"});
 }
 
+// IOV-3: as many references as fit behind the tracking, and 79 at most.
+TEST(Segments, AreNamedByAsManyReferencesAsFit) {
+  const auto judged = [](int max_size, int references, bool tracked) {
+    DatagramText named = {.type = 18, .mmap = true, .payload = tracked ? "0000000001000000" : ""};
+    for (int i = 0; i < references; ++i) {
+      absl::StrAppend(&named.payload, "00000000", absl::StrFormat("%02x00000001000000", 2 * i));
+    }
+    std::string hex = named.Hex();
+    if (tracked) hex[31] = '1';
+    const DatagramText announced = {.stream = 0, .type = 11, .last = true, .payload = ""};
+    return Broken(JudgeText(
+        absl::StrCat("{\"portproof\":1}\n{\"ev\":\"open\",\"port\":\"p\",\"max_size\":", max_size,
+                     "}\n", Send(announced, kWithFd), Recv(announced, kWithFd),
+                     EventBy("send", 101, ",\"data\":\"" + hex + "\"")),
+        "unit-1.18.0"));
+  };
+  EXPECT_EQ(judged(100, 7, false), kNone);
+  EXPECT_EQ(judged(100, 8, false), Rules{"IOV-3"});
+  EXPECT_EQ(judged(100, 6, true), kNone);
+  EXPECT_EQ(judged(100, 7, true), Rules{"IOV-3"});
+  EXPECT_EQ(judged(16384, 79, false), kNone);
+  EXPECT_EQ(judged(16384, 80, false), Rules{"IOV-3"});
+}
+
 TEST(Truncation, IsItsReceiversUnlessTheDatagramWasWrong) {
   const DatagramText good = {};
   EXPECT_EQ(BrokenIn(Send(good) + Recv(good, ",\"flags\":[\"ctrunc\"]")), Rules{"RCV-1"});
