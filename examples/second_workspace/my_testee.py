@@ -32,12 +32,12 @@ def receive(port, max_size):
     if len(data) < 16:
         events.append({"ev": "refused", "rule": "HDR-1"})
         return True
-    stream, pid, reply, kind, last, _, nf, mf, _ = struct.unpack_from("=IiHBBBBBB", data)
+    stream, pid, reply, kind, last, mmap, nf, mf, _ = struct.unpack_from("=IiHBBBBBB", data)
     if len(data) > max_size + 16:
         events.append({"ev": "refused", "rule": "RCV-1"})
     elif kind != DATA:
         events.append({"ev": "refused", "rule": "HDR-4"})
-    elif nf or mf:
+    elif nf or mf or mmap:  # it takes neither fragments nor shared memory
         events.append({"ev": "refused"})
     else:
         events.append({"ev": "delivered", "type": kind, "stream": stream, "pid": pid,
