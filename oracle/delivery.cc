@@ -273,7 +273,8 @@ bool Delivery::Exchange(const Lane& lane, const Sent& passed) {
 bool Delivery::TakeHead(const Event& received, const Print& print, Match& match) {
   Lane* best = nullptr;
   size_t best_depth = 0;
-  // Worse first: another sender than the credentials name, then one that may not have left.
+  // The smallest rank wins: the sender that the credentials name, then a datagram that surely
+  // left, then the earliest.
   std::tuple<bool, bool, uint64_t> best_rank;
   for (Lane& lane : lanes_) {
     const std::optional<size_t> depth = HeadLike(lane, print);
@@ -292,8 +293,8 @@ bool Delivery::TakeHead(const Event& received, const Print& print, Match& match)
   return true;
 }
 
-// Where the thread's next datagram is, if it is that one. What may not have left is taken only
-// if the first behind it that surely did is another.
+// The position of the thread's next datagram, if its bytes are these. Datagrams whose send was
+// killed may not have left, so the first one that surely left is preferred to them.
 std::optional<size_t> Delivery::HeadLike(const Lane& lane, const Print& print) {
   size_t sure = 0;
   while (sure < lane.waiting.size() && lane.waiting[sure].killed) ++sure;

@@ -293,7 +293,7 @@ TEST_F(Receivers, LoseADatagramThatNobodyTook) {
   EXPECT_THAT(Judged(), ElementsAre("SOC-3"));
 }
 
-TEST_F(Receivers, MayTakeADatagramIntoTheGrave) {
+TEST_F(Receivers, ThatDiedMayHaveTakenADatagram) {
   Enter(301);
   Receive(302, 2);
   Die(301);
