@@ -2,36 +2,44 @@
 
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
+#include <bit>
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace portproof {
 namespace {
 
-// A reference of 12 bytes becomes a part and what lends its chunks; a plain byte between
-// two of them gets a slab of its own.
-constexpr uint64_t kAlternatingFactor = 3;
+using Kind = ReceiveAction::Kind;
 
 constexpr size_t kIdleSlots = 16;
 
-ReassemblyConfig ConfigOf(const ReceiverOptions& options, const BufferPool& pool) {
-  ReassemblyConfig config = ConfigFor(*options.profile, options.sizes.max_size);
-  config.takes_fragments = options.takes_fragments;
-  config.limits = options.limits;
-  // Of payload: the header stays in front. What counts is what a kept buffer occupies, and
-  // the pool may serve ports of a larger MAX (FRG-8).
-  config.buffer_bytes = pool.buffer_bytes() - kHeaderBytes;
-  return config;
+ReceivePortConfig ConfigOf(const ReceiverOptions& options, const BufferPool& pool) {
+  return {.profile = options.profile,
+          .max_size = options.sizes.max_size,
+          // Of payload: the header stays in front. What counts is what a kept buffer occupies,
+          // and the pool may serve ports of a larger MAX (FRG-8).
+          .buffer_bytes = static_cast<uint32_t>(pool.buffer_bytes() - kHeaderBytes),
+          .handled = options.handled,
+          .takes_fragments = options.takes_fragments,
+          .obeys_remove_pid = options.obeys_remove_pid,
+          .reads_per_turn = options.reads_per_turn,
+          .reads_per_call = ReceiveBatch::kDatagramsMax,
+          .limits = options.limits};
+}
+
+// The process that a remove_pid message names.
+std::optional<int32_t> PidIn(const Message& message) {
+  std::array<uint8_t, sizeof(int32_t)> bytes = {};
+  if (message.bytes() != bytes.size()) return std::nullopt;
+  CopyOf(message.payload, bytes);
+  return std::bit_cast<int32_t>(bytes);
 }
 
 }  // namespace
-
-uint64_t ReceiverMemoryBytesMax(const ReassemblyLimits& limits) {
-  return kAlternatingFactor * MemoryBytesMax(limits) + HeldBytesMax(limits);
-}
 
 // -------------------------------------------------------------- lifecycle
 
@@ -55,11 +63,11 @@ absl::StatusOr<std::unique_ptr<Receiver>> Receiver::Adopt(Workspace& workspace, 
   if (kernel.GetOption(socket.get(), SO_TYPE, type) != 0) {
     return absl::ErrnoToStatus(errno, "getsockopt SO_TYPE");
   }
-  if (options.segments == nullptr) {
-    options.segments =
-        ProcessSegments::Create({.layout = options.profile->segment_layout,
-                                 .own_pid = options.pid != 0 ? options.pid : ::getpid()},
-                                kernel);
+  if (options.process == nullptr) {
+    options.process =
+        ReceivingProcess::Create({.layout = options.profile->segment_layout,
+                                  .own_pid = options.pid != 0 ? options.pid : ::getpid()},
+                                 kernel);
   }
   return std::unique_ptr<Receiver>(new Receiver(workspace, std::move(socket), std::move(options),
                                                 std::move(handler), type == SOCK_SEQPACKET));
@@ -71,22 +79,13 @@ Receiver::Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options
       socket_(std::move(socket)),
       options_(std::move(options)),
       handler_(std::make_unique<Handler>(std::move(handler))),
-      generation_(ForkGeneration()),
       seqpacket_(seqpacket),
-      mmap_type_(NumberOf(*options_.profile, Type::kMmap)),
-      read_queue_type_(NumberOf(*options_.profile, Type::kReadQueue)),
-      remove_pid_type_(NumberOf(*options_.profile, Type::kRemovePid)),
-      intake_{options_.profile, options_.sizes.max_size, options_.handled},
-      reassembly_(ConfigOf(options_, workspace.pool)) {
-  options_.segments->receivers().push_back(this);
-  if (mmap_type_) attended_ = attended_.With(*mmap_type_);
-  if (remove_pid_type_ && options_.obeys_remove_pid) attended_ = attended_.With(*remove_pid_type_);
-}
+      port_(options_.process->Add(*this, ConfigOf(options_, workspace.pool))) {}
 
 // In the middle of its own turn the handler is still running: the workspace keeps it.
 Receiver::~Receiver() {
   Close();
-  std::erase(options_.segments->receivers(), this);
+  options_.process->Remove(port_);
   if (destroyed_ == nullptr) return;
   *destroyed_ = true;
   workspace_.finished_handlers.push_back(std::move(handler_));
@@ -95,39 +94,20 @@ Receiver::~Receiver() {
 void Receiver::Close() {
   if (!open()) return;
   socket_.Close();
-  Actions actions;
-  Step(reassembly_, Closed{}, actions);
-  for (const Action& action : actions) Discard(action.slot);
-  std::vector<uint32_t> slots;
-  held_.Close(reassembly_.budget(), slots);
-  DiscardHeld(slots);
-  slots.swap(resumable_);
-  DiscardHeld(slots);
-  if (reading_) ReleaseRest();
-}
-
-// SHM-6: what came with the datagram whose handler closes the receiver.
-void Receiver::ReleaseRest() {
-  ReceiveBatch& batch = workspace_.receive_batch;
-  while (batch.taken() < batch.received()) {
-    Incoming incoming;
-    incoming.index = batch.taken();
-    const Received received = batch.Take(incoming.index, incoming.fds);
-    const auto decoded = DecodeHeader(batch.BytesOf(incoming.index));
-    if (!decoded || received.truncated || !HasReferences(decoded->header)) continue;
-    ReleaseNamed(decoded->header, SenderOf(received, decoded->header), PayloadOf(incoming));
+  Incoming none;
+  Run(PortClosed{port_}, none);
+  if (!reading_) return;
+  // What came with the datagram whose handler closes the receiver.
+  Incoming rest(workspace_.receive_batch);
+  for (const ReceiveBatch& batch = workspace_.receive_batch; batch.taken() < batch.received();) {
+    Present(batch.taken(), rest);
   }
 }
 
 void Receiver::SenderDied(int32_t sender) {
-  if (!open()) return;
-  Actions actions;
-  Step(reassembly_, portproof::SenderDied{sender}, actions);
-  for (const Action& action : actions) Discard(action.slot);
-  std::vector<uint32_t> slots;
-  held_.SenderDied(sender, reassembly_.budget(), slots);
-  DiscardHeld(slots);
-  options_.segments->receiver().SenderDied(sender);
+  if (!Usable()) return;
+  Incoming none;
+  Run(portproof::SenderDied{port_, sender}, none);
 }
 
 uint64_t Receiver::refusals() const {
@@ -144,12 +124,8 @@ Next Receiver::Turn() {
   if (workspace.receiving) return Next::kCallAgain;
   bool destroyed = false;
   destroyed_ = &destroyed;
-  workspace.receiving = true;
-  if (!resumable_.empty()) ResumeAll(destroyed);  // before anything newer
-  reading_ = true;
-  struct Turn turn = {.reads_left = options_.reads_per_turn};
-  Next next = Next::kRead;
-  while (next == Next::kRead && !destroyed && Usable()) Read(turn, next, destroyed);
+  workspace.receiving = reading_ = true;
+  const Next next = RunTurn(destroyed);
   workspace.receive_batch.CloseRest();
   workspace.receiving = false;
   workspace.finished_handlers.clear();
@@ -161,201 +137,256 @@ Next Receiver::Turn() {
   return Usable() ? next : Next::kEnd;
 }
 
-// A burst of unfinished messages leaves nothing behind.
-void Receiver::ShrinkIfIdle() {
-  if (reassembly_.open() != 0 || held_.count() != 0 || !resumable_.empty()) return;
-  if (unfinished_.capacity() <= kIdleSlots && held_incoming_.capacity() <= kIdleSlots) return;
-  reassembly_ = Reassembly(ReassemblyConfig(reassembly_.config()));
-  held_ = HeldMessages();
-  unfinished_ = std::vector<Unfinished>();  // and its capacity
-  held_incoming_ = std::vector<std::unique_ptr<Incoming>>();
-  resumable_ = std::vector<uint32_t>();
-}
-
-// HDR-8. What follows in the batch is looked at first: after the end there is nothing.
-bool Receiver::IsEnd(unsigned index, unsigned count, size_t fds) {
-  for (unsigned later = index; later < count; ++later) {
-    if (!workspace_.receive_batch.IsZero(later)) return false;
-  }
-  bool hung_up = false;
-  int readable_bytes = 0;
-  if (workspace_.kernel.HungUp(fd(), hung_up) != 0) return false;
-  if (workspace_.kernel.ReadableBytes(fd(), readable_bytes) != 0) return false;
-  return IsEndOfFile({.seqpacket = seqpacket_,
-                      .fds = static_cast<uint32_t>(fds),
-                      .hung_up = hung_up,
-                      .readable_bytes = static_cast<uint64_t>(readable_bytes)});
-}
-
-// The commonest by far: the buffer is lent to the handler, and goes back to its place.
-inline void Receiver::DeliverAlone(Incoming& incoming) {
-  Workspace& workspace = workspace_;  // the handler may destroy this receiver
-  Message& message = incoming;
-  Payload& payload = message.payload;
-  const Block* lent = nullptr;
-  if (HasReferences(message.header)) {
-    payload.clear();
-    LendHoldings(payload);
-  } else if (incoming.payload_bytes != 0) {
-    if (payload.empty()) payload.emplace_back();  // it serves the whole batch
-    payload.front() = TakePart(incoming);
-    lent = payload.front().block();
-  } else {
-    payload.clear();
-  }
-  Deliver(message);
-  if (!message.fds.empty()) message.fds.clear();
-  // Unless the handler has it.
-  if (payload.size() == 1 && payload.front().block() == lent && incoming.in_batch) {
-    if (lent != nullptr) {
-      workspace.receive_batch.GiveBack(incoming.index, payload.front().Release());
+// Does what the machine asks for until it says that the turn is over.
+Next Receiver::RunTurn(const bool& destroyed) {
+  Workspace& workspace = workspace_;
+  ReceiveActions& actions = workspace.actions;
+  Step(machine(), TurnBegins{port_, workspace.slots_short}, actions);
+  while (true) {
+    const ReceiveAction action = actions.back();
+    if (action.kind == Kind::kStop) return action.next;
+    if (action.kind == Kind::kAskSlots) {
+      Step(machine(), SlotsCounted{port_, CountSlots()}, actions);
+      continue;
     }
-    return;
+    const CallReturned returned = Read(action.count, destroyed);
+    if (destroyed || !Usable()) return Next::kEnd;
+    Step(machine(), returned, actions);
   }
-  payload.clear();
 }
 
-// What passed the checks so far, of the batch or held before.
-inline void Receiver::OnAdmitted(Incoming& incoming) {
-  const Header& header = incoming.header;
-  if (HasReferences(header) || held_.MustFollow(incoming.sender, header.stream)) {
-    if (!TakeReferences(incoming)) return;
-  }
-  if (!IsMessage(header)) {
-    OnFragment(incoming);
-    return;
-  }
-  if (incoming.tracked && IsCancelled(incoming)) {
-    ReleaseHoldings();
-    incoming.fds.clear();
-    return;
-  }
-  if (const auto broken = BrokenByMessage(reassembly_, incoming.sender, header.stream)) {
-    const bool* const destroyed = destroyed_;
-    Refuse(*broken, header, incoming.sender, true);
-    if (*destroyed) return;
-  }
-  DeliverAlone(incoming);
-}
-
-void Receiver::GoOn(Incoming& incoming) { OnAdmitted(incoming); }
-
-inline void Receiver::OnDatagram(const Received& received, Incoming& incoming) {
-  const std::span<const uint8_t> bytes = workspace_.receive_batch.BytesOf(incoming.index);
-  const Header* const header = DecodeHeaderTo(bytes, incoming.header) ? &incoming.header : nullptr;
-  const Admission admission = Admit(received, header, intake_);
-  incoming.sender = admission.sender;
-  if (admission.refused) [[unlikely]] {
-    RefuseReceived(*admission.refused, received.truncated, header != nullptr, incoming);
-    return;
-  }
-  incoming.payload_bytes = static_cast<uint32_t>(bytes.size() - kHeaderBytes);
-  if (admission.pid_differs) ReportPid(incoming.header, admission.sender);
-  OnAdmitted(incoming);
-}
-
-// RCV-5.
-unsigned Receiver::DatagramsOfNextCall() {
-  if (caution_.MustAsk(workspace_.slots_short)) [[unlikely]]
-    AskForRoom();
-  return caution_.ReadsSingly(workspace_.slots_short) ? 1 : ReceiveBatch::kDatagramsMax;
-}
-
-void Receiver::AskForRoom() {
+// RCV-5
+bool Receiver::CountSlots() {
   unsigned free = 0;
   const int asked = workspace_.kernel.FreeSlots(ReceiveBatch::kSlotsMax, free);
   const bool room = asked == 0 && free == ReceiveBatch::kSlotsMax;
   workspace_.slots_short = !room;
-  caution_.Answered(room);
+  return room;
 }
 
-void Receiver::Read(struct Turn& turn, Next& next, const bool& destroyed) {
+CallReturned Receiver::Read(unsigned count, const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveBatch& batch = workspace.receive_batch;
+  const std::shared_ptr<ReceivingProcess>& process = options_.process;
+  CallReturned returned{.port = port_, .answer = Answer::kNoBuffer};
   const auto datagram_bytes = static_cast<uint32_t>(DatagramBytesMax(options_.sizes.max_size));
-  const unsigned wanted = std::min(DatagramsOfNextCall(), turn.reads_left);
-  const unsigned ready = batch.Prepare(workspace.pool, wanted, datagram_bytes);
-  if (ready == 0) {
-    next = After(turn, Answer::kNoBuffer);
-    return;
+  const unsigned ready = batch.Prepare(workspace.pool, count, datagram_bytes);
+  if (ready == 0) return returned;
+  returned.answer = batch.Receive(workspace.kernel, fd(), ready, returned.count);
+  if (returned.answer == Answer::kError) last_error_ = errno;
+  Incoming incoming(batch);  // for one after the other: each leaves it empty
+  for (unsigned index = 0; index < returned.count; ++index) {
+    Present(index, incoming);
+    if (!destroyed && process->goes_on()) GoOn(process);
+    if (destroyed || !Usable()) return returned;
   }
-  unsigned count = 0;
-  const Answer answer = batch.Receive(workspace.kernel, fd(), ready, count);
-  if (answer != Answer::kDatagram) {
-    if (answer == Answer::kError) last_error_ = errno;
-    next = After(turn, answer);
-    return;
-  }
-  Incoming incoming;  // for one after the other: each leaves it without descriptors and buffers
-  for (unsigned index = 0; index < count; ++index) {
-    assert(incoming.fds.empty() && incoming.bytes() == 0);
-    incoming.index = index;
-    const Received received = batch.Take(index, incoming.fds);
-    caution_.Came(batch.UsedSlots(index, received));
-    if (received.control_truncated) [[unlikely]]
-      workspace.slots_short = true;
-    if (received.bytes == 0 && IsEnd(index, count, incoming.fds.size())) {
-      next = After(turn, Answer::kEndOfFile);
-      return;
-    }
-    next = After(turn, Answer::kDatagram);
-    OnDatagram(received, incoming);
-    if (!destroyed && options_.segments->resumable()) Resume(*options_.segments);
-    if (destroyed || !Usable()) return;
-  }
-  // Behind the last one the call found the socket empty. (Or reset: then an event comes of
-  // the peer's close.)
-  if (count < ready && next == Next::kRead) next = After(turn, Answer::kEmpty);
+  returned.came_short = returned.count < ready;
+  returned.slots_short = workspace.slots_short;
+  return returned;
 }
 
-// Before anything but its header was looked at.
-void Receiver::RefuseReceived(Rule rule, bool truncated, bool has_header, Incoming& incoming) {
-  const Header& header = incoming.header;
-  if (has_header && !truncated && HasReferences(header)) {
-    ReleaseNamed(header, incoming.sender, PayloadOf(incoming));
-  }
-  incoming.fds.clear();
-  RefuseAndDiscard(rule, has_header ? std::optional(header) : std::nullopt, incoming.sender, false);
-}
-
-// --------------------------------------------------------------- refusals
-
-void Receiver::Refuse(Rule rule, const std::optional<Header>& header, int32_t sender,
-                      bool accepted) {
-  if (!accepted) ++refusals_[static_cast<size_t>(rule)];
-  if (options_.observer) options_.observer({rule, header, sender, accepted});
-}
-
-// RCV-5: the open assembly of its key goes only where the rule says so.
-void Receiver::RefuseAndDiscard(Rule rule, const std::optional<Header>& header, int32_t sender,
-                                bool resumed) {
-  if (header && Discards(rule)) {
-    bool open_goes = true;
-    if (!resumed && held_.MustFollow(sender, header->stream)) {
-      std::vector<uint32_t> discarded;
-      std::vector<uint32_t> go_on;
-      open_goes = held_.Refuse(sender, header->stream, reassembly_.budget(), discarded, go_on);
-      DiscardHeld(discarded);
-      AddResumable(go_on);
-    }
-    if (open_goes) {
-      Actions actions;
-      Step(reassembly_, Refused{header->stream, sender, rule}, actions);
-      for (const Action& action : actions) {
-        if (action.kind == Action::Kind::kDiscard) Discard(action.slot);
-      }
+// Tells the machine the facts of a datagram, and does what it says.
+inline void Receiver::Present(unsigned index, Incoming& incoming) {
+  const ReceiveBatch& batch = workspace_.receive_batch;
+  Arrival arrival{.port = port_};
+  arrival.received = incoming.Take(index);
+  arrival.used_slots = batch.UsedSlots(index, arrival.received);
+  if (arrival.received.control_truncated) [[unlikely]]
+    workspace_.slots_short = true;
+  const std::span<const uint8_t> payload = incoming.bytes_behind_header();
+  arrival.payload_bytes = static_cast<uint32_t>(payload.size());
+  if (incoming.has_header) {
+    const Header& header = incoming.header;
+    arrival.header = &header;
+    if (machine().NamesChunks(port_, header)) {
+      const bool tracking = machine().HasTracking(port_, header);
+      DecodeReferenceList(payload, tracking, MachineByteOrder(), workspace_.named);
+      arrival.named = &workspace_.named;
     }
   }
-  Refuse(rule, header, sender, false);
+  ZeroRead zero;
+  if (arrival.received.bytes == 0) {
+    zero = ZeroOf(index);
+    zero.fds = arrival.received.fds;
+    arrival.zero = &zero;
+  }
+  Step(machine(), arrival, options_.process->view(), workspace_.actions);
+  Perform(workspace_.actions, incoming);
 }
 
-// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
-// many pairs is forgotten.
-void Receiver::ReportPid(const Header& header, int32_t sender) {
-  const std::pair pair(header.pid, sender);
-  if (std::find(reported_.begin(), reported_.end(), pair) != reported_.end()) return;
-  reported_[reported_next_++ % reported_.size()] = pair;
-  Refuse(Rule::kHdr7, header, sender, true);
+// HDR-8. What follows in the batch is left to read, too. Nothing is known where a call fails:
+// then it is not the end.
+ZeroRead Receiver::ZeroOf(unsigned index) const {
+  const ReceiveBatch& batch = workspace_.receive_batch;
+  ZeroRead zero{.seqpacket = seqpacket_};
+  for (unsigned later = index; later < batch.received(); ++later) {
+    if (!batch.IsZero(later)) return zero;
+  }
+  int readable_bytes = 0;
+  bool hung_up = false;
+  if (workspace_.kernel.HungUp(fd(), hung_up) != 0) return zero;
+  if (workspace_.kernel.ReadableBytes(fd(), readable_bytes) != 0) return zero;
+  zero.hung_up = hung_up;
+  zero.readable_bytes = static_cast<uint64_t>(readable_bytes);
+  return zero;
+}
+
+// SHM-10: what was held goes on, in whichever receiver of the process it waits.
+void Receiver::GoOn(const std::shared_ptr<ReceivingProcess>& process) {
+  const std::shared_ptr<ReceivingProcess> alive = process;  // whatever a handler destroys
+  alive->SetGoesOn(false);
+  while (!alive->forked()) {
+    const std::optional<uint32_t> port = alive->machine().ready();
+    if (!port) return;
+    alive->ReceiverOf(*port).GoOnOwn();
+  }
+}
+
+// As in a turn: no other begins on its workspace meanwhile.
+void Receiver::GoOnOwn() {
+  Workspace& workspace = workspace_;
+  const bool receiving = std::exchange(workspace.receiving, true);  // perhaps another's turn
+  const bool own_turn = destroyed_ != nullptr;
+  bool destroyed = false;
+  if (!own_turn) destroyed_ = &destroyed;
+  Incoming incoming;
+  Run(GoesOn{port_}, incoming);
+  if (own_turn) return;
+  if (!destroyed) destroyed_ = nullptr;
+  workspace.receiving = receiving;
+  if (!receiving) workspace.finished_handlers.clear();
+}
+
+// ---------------------------------------------------------------- actions
+
+template <typename Event>
+void Receiver::Run(const Event& event, Incoming& incoming) {
+  ReceiveActions actions;
+  Step(machine(), ReceiveEvent(event), options_.process->view(), actions);
+  Perform(actions, incoming);
+}
+
+// In their order. A delivery is the last: behind it this receiver may be gone.
+inline void Receiver::Perform(const ReceiveActions& actions, Incoming& incoming) {
+  for (const ReceiveAction& action : actions) {
+    if (action.kind != Kind::kDeliver) [[unlikely]] {
+      if (!PerformOne(action, incoming)) return;
+      continue;
+    }
+    incoming.sender = action.sender;
+    if (action.rule) Tell(*action.rule, incoming, true);
+    incoming.MakeWhole();
+    return Deliver(action.use, incoming);
+  }
+}
+
+// False: the rest of the list is not to be performed, or there is none.
+bool Receiver::PerformOne(const ReceiveAction& action, Incoming& incoming) {
+  if (action.sender != 0) incoming.sender = action.sender;
+  switch (action.kind) {
+    case Kind::kResume:
+      incoming = std::move(*std::exchange(kept_[action.slot], nullptr));
+      break;
+    case Kind::kLend:
+      incoming.payload.push_back(options_.process->Lend(action.holding));
+      break;
+    case Kind::kTake:
+      if (options_.process->Take(action)) break;
+      ++cancelled_;
+      Run(Cancelled{port_, incoming.sender, incoming.header}, incoming);
+      return false;
+    case Kind::kOpen:
+      UnfinishedOf(action.slot).fds.swap(incoming.fds);
+      Append(action, incoming);
+      break;
+    case Kind::kAppend:
+      Append(action, incoming);
+      break;
+    case Kind::kFinish:
+      Append(action, incoming);
+      incoming.header = action.header;
+      incoming.payload.swap(unfinished_[action.slot].payload);
+      incoming.fds.swap(unfinished_[action.slot].fds);
+      Deliver(action.use, incoming);
+      return false;
+    case Kind::kKeep:
+      if (action.slot >= kept_.size()) kept_.resize(action.slot + 1);
+      kept_[action.slot] = incoming.Keep(workspace_.pool.buffer_bytes());
+      break;
+    case Kind::kRefuse:
+      ++refusals_[static_cast<size_t>(*action.rule)];
+      incoming.fds.clear();
+      Tell(*action.rule, incoming, false);
+      break;
+    case Kind::kReport:
+      Tell(*action.rule, incoming, true);
+      break;
+    case Kind::kDrop:
+      incoming.TakeBack();
+      break;
+    case Kind::kDiscard:
+    case Kind::kCancel:
+      unfinished_[action.slot] = {};
+      break;
+    case Kind::kDropKept:
+      kept_[action.slot] = nullptr;
+      break;
+    case Kind::kMap:
+      Run(Mapped{action.slot, options_.process->Map(action, incoming.fds.front().get())}, incoming);
+      break;
+    case Kind::kFree:
+      options_.process->Free(action.holding);
+      break;
+    case Kind::kUnmap:
+      options_.process->Unmap(action.slot);
+      break;
+    case Kind::kAsk:
+      if (options_.ask_segment) options_.ask_segment(action.sender, action.count);
+      break;
+    case Kind::kGoOn:
+      options_.process->SetGoesOn(true);
+      break;
+    case Kind::kRead:  // of a turn: RunTurn
+    case Kind::kAskSlots:
+    case Kind::kStop:
+    case Kind::kDeliver:  // Perform
+      break;
+  }
+  return true;
+}
+
+void Receiver::Deliver(Use use, Incoming& incoming) {
+  if (use == Use::kAnnouncement) {
+    Run(Announced{port_, options_.process->Describe(incoming.sender, incoming.fds)}, incoming);
+  } else {
+    const auto pid = use == Use::kRemovePid ? PidIn(incoming) : std::nullopt;
+    if (pid) SenderDied(*pid);
+    (*handler_)(incoming);
+  }
+  incoming.TakeBack();
+}
+
+void Receiver::Append(const ReceiveAction& action, Incoming& incoming) {
+  if (action.rule) Tell(*action.rule, incoming, true);
+  incoming.AppendTo(UnfinishedOf(action.slot).payload, action);
+}
+
+Receiver::Unfinished& Receiver::UnfinishedOf(uint32_t slot) {
+  if (slot >= unfinished_.size()) unfinished_.resize(slot + 1);
+  return unfinished_[slot];
+}
+
+// A burst of unfinished messages leaves nothing behind.
+void Receiver::ShrinkIfIdle() {
+  if (machine().assemblies(port_).budget().count() != 0) return;
+  if (unfinished_.capacity() > kIdleSlots) unfinished_ = std::vector<Unfinished>();
+  if (kept_.capacity() > kIdleSlots) kept_ = std::vector<std::unique_ptr<Incoming>>();
+}
+
+void Receiver::Tell(Rule rule, const Incoming& incoming, bool accepted) {
+  if (!options_.observer) return;
+  const auto header = incoming.has_header ? std::optional(incoming.header) : std::nullopt;
+  options_.observer({rule, header, incoming.sender, accepted});
 }
 
 }  // namespace portproof

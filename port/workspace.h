@@ -20,8 +20,7 @@
 #include "port/datagram_io.h"
 #include "port/kernel.h"
 #include "protocol/chunk.h"
-#include "protocol/reassembly.h"
-#include "protocol/segment_table.h"
+#include "protocol/receive_action.h"
 #include "protocol/send_queue.h"
 
 namespace portproof {
@@ -47,10 +46,8 @@ struct Workspace {
   bool receiving = false;
   std::vector<std::unique_ptr<std::function<void(Message&)>>> finished_handlers;
   ReceiveBatch receive_batch;
-  Actions actions;
-  std::vector<Reference> references;
-  std::vector<Holding> holdings;
-  std::vector<uint32_t> unknown_ids;
+  ReceiveActions actions;
+  ReferenceList named;
 
   // Of a sender, while it flushes.
   SendBatch send_batch;

@@ -45,6 +45,15 @@ Tracking DecodeTracking(std::span<const uint8_t, kTrackingBytes> payload, ByteOr
   return Tracking{Load<uint32_t>(payload.data(), order), Load<uint32_t>(payload.data() + 4, order)};
 }
 
+void DecodeReferenceList(std::span<const uint8_t> payload, bool tracking, ByteOrder order,
+                         ReferenceList& list) {
+  list.well_formed = DecodeReferences(payload, tracking, order, list.references);
+  list.tracking.reset();
+  if (list.well_formed && tracking) {
+    list.tracking = DecodeTracking(payload.first<kTrackingBytes>(), order);
+  }
+}
+
 void EncodeReferences(std::span<const Reference> references,
                       const std::optional<Tracking>& tracking, ByteOrder order,
                       std::vector<uint8_t>& payload) {

@@ -62,6 +62,16 @@ bool DecodeReferences(std::span<const uint8_t> payload, bool tracking, ByteOrder
                       std::vector<Reference>& references);
 // The tracking words of a payload that DecodeReferences accepted with tracking.
 Tracking DecodeTracking(std::span<const uint8_t, kTrackingBytes> payload, ByteOrder order);
+// The same, kept together: what a datagram's payload names.
+struct ReferenceList {
+  bool well_formed = false;          // else the payload is no list, and the rest is empty (SHM-1)
+  std::optional<Tracking> tracking;  // where the header says so
+  std::vector<Reference> references;
+
+  friend bool operator==(const ReferenceList&, const ReferenceList&) = default;
+};
+void DecodeReferenceList(std::span<const uint8_t> payload, bool tracking, ByteOrder order,
+                         ReferenceList& list);
 // Puts one together; the inverse of DecodeReferences and DecodeTracking.
 void EncodeReferences(std::span<const Reference> references,
                       const std::optional<Tracking>& tracking, ByteOrder order,

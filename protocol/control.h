@@ -57,6 +57,8 @@ class HandledTypes {
   }
   constexpr bool Has(uint8_t number) const { return number < 64 && (bits_ >> number & 1) != 0; }
 
+  friend bool operator==(const HandledTypes&, const HandledTypes&) = default;
+
  private:
   explicit constexpr HandledTypes(uint64_t bits) : bits_(bits) {}
   uint64_t bits_;

@@ -7,23 +7,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "protocol/control.h"
 
 namespace portproof {
 namespace {
 
 using enum Rule;
-using Kind = Action::Kind;
+using Kind = ReceiveAction::Kind;
 
-// No limit counts empty fragments, and an entry of none is free: the count stops there.
+// No limit counts empty fragments: the count stops there.
 constexpr uint32_t kFragmentsMost = std::numeric_limits<uint32_t>::max();
 
-void Refuse(Rule rule, uint32_t payload_bytes, Actions& actions) {
-  Action& action = actions.emplace_back();
-  action.kind = Kind::kRefuse;
-  action.rule = rule;
-  action.payload_bytes = payload_bytes;
+void Refuse(Rule rule, uint32_t payload_bytes, ReceiveActions& actions) {
+  actions.push_back({.kind = Kind::kRefuse, .rule = rule, .payload_bytes = payload_bytes});
 }
 
 // What the sender of an accepted fragment broke, if anything.
@@ -49,133 +44,111 @@ Header MessageHeader(uint32_t stream, const Assembly& assembly) {
 
 }  // namespace
 
-ReassemblyConfig ConfigFor(const Profile& profile, uint32_t max_size) {
-  ReassemblyConfig config;
-  config.key_has_sender = profile.key_has_sender;
-  config.buffer_bytes = static_cast<uint32_t>(DatagramBytesMax(max_size));
-  return config;
-}
-
 Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config), budget_(config.limits) {}
 
-const Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
-  const Entry* entry = table_.Find(KeyOf(sender, stream));
-  return entry == nullptr ? nullptr : &entry->assembly;
-}
-
 size_t Reassembly::MemoryBytes() const {
-  return sizeof(Reassembly) + table_.MemoryBytes() + budget_.MemoryBytes() +
+  return sizeof(Reassembly) + table_.capacity() * kPlaceBytes + budget_.MemoryBytes() +
          free_slots_.capacity() * sizeof(uint32_t);
 }
 
-void Reassembly::Reserve(size_t open) {
-  table_.Reserve(open);
-  free_slots_.reserve(open);
-}
-
-void Reassembly::StepFragment(const Datagram& datagram, Actions& actions) {
-  if (!config_.takes_fragments) {
-    Refuse(kFrg10, datagram.payload_bytes, actions);
-    return;
-  }
-  const uint64_t key = KeyOf(datagram.sender, datagram.header.stream);
-  if (!datagram.header.nf) {
+void Reassembly::Take(const Datagram& datagram, ReceiveActions& actions) {
+  const Header& header = datagram.header;
+  const uint32_t bytes = datagram.payload_bytes;
+  const uint64_t key = KeyOf(datagram.sender, header.stream);
+  const auto entry = table_.empty() ? table_.end() : table_.find(key);
+  const bool open = entry != table_.end();
+  if (IsMessage(header)) {
+    ReceiveAction& action = actions.emplace_back();
+    action.sender = datagram.sender;
+    action.payload_bytes = bytes;
+    action.header = header;
+    if (open) action.rule = kFrg6;
+  } else if (!config_.takes_fragments) {
+    Refuse(kFrg10, bytes, actions);
+  } else if (!header.nf) {
+    if (open) return Refuse(kFrg1, bytes, actions);
     Open(datagram, key, actions);
-    return;
+  } else {
+    if (!open) return Refuse(kFrg2, bytes, actions);
+    Continue(datagram, entry, actions);
   }
-  Entry* entry = table_.Find(key);
-  if (entry == nullptr) {
-    Refuse(kFrg2, datagram.payload_bytes, actions);
-    return;
-  }
-  Continue(datagram, *entry, actions);
 }
 
-void Reassembly::Open(const Datagram& datagram, uint64_t key, Actions& actions) {
+void Reassembly::Open(const Datagram& datagram, uint64_t key, ReceiveActions& actions) {
   const uint32_t bytes = datagram.payload_bytes;
   const int32_t owner = config_.key_has_sender ? datagram.sender : datagram.header.pid;
-  Budget::Sender& sender = budget_.SenderOf(owner);
-  const bool fits = budget_.Admits(sender, bytes);
-  Entry* entry = fits ? &table_.Place(key) : table_.Find(key);
-  if (!fits || !entry->IsFree()) {
-    Refuse(entry != nullptr ? kFrg1 : kFrg8, bytes, actions);
-    return;
-  }
-  Begin(datagram, entry->assembly);
-  table_.Placed();
-  budget_.Add(sender, bytes);
-  Action& action = actions.emplace_back();
+  if (!budget_.Admits(owner, bytes)) return Refuse(kFrg8, bytes, actions);
+  budget_.Add(owner, bytes);
+  Assembly& assembly = table_[key];
+  assembly = Begin(datagram);
+  ReceiveAction& action = actions.emplace_back();
   action.kind = Kind::kOpen;
-  action.slot = entry->assembly.slot;
+  action.slot = assembly.slot;
+  action.sender = datagram.sender;
   action.payload_bytes = bytes;
   if (bytes == 0) action.rule = kFrg7;
-  Place(bytes, entry->assembly.room, action);
+  Place(bytes, assembly.room, action);
 }
 
-void Reassembly::Begin(const Datagram& datagram, Assembly& assembly) {
+Assembly Reassembly::Begin(const Datagram& datagram) {
+  Assembly assembly;
   assembly.pid = datagram.header.pid;
   assembly.reply_port = datagram.header.reply_port;
   assembly.type = datagram.header.type;
   assembly.last = datagram.header.last;
   assembly.mmap = datagram.header.mmap;
-  assembly.cancelled = false;
   assembly.bytes = datagram.payload_bytes;
   assembly.fragments = 1;
-  assembly.room = 0;
   if (free_slots_.empty()) {
     assembly.slot = next_slot_++;
   } else {
     assembly.slot = free_slots_.back();
     free_slots_.pop_back();
   }
+  return assembly;
 }
 
-void Reassembly::Continue(const Datagram& datagram, Entry& entry, Actions& actions) {
-  Assembly& assembly = entry.assembly;
+void Reassembly::Continue(const Datagram& datagram, Table::iterator entry,
+                          ReceiveActions& actions) {
+  Assembly& assembly = entry->second;
   const Header& header = datagram.header;
   const uint32_t bytes = datagram.payload_bytes;
   if (assembly.cancelled) {  // SHM-14
-    Action& action = actions.emplace_back();
-    action.kind = Kind::kDrop;
-    action.slot = assembly.slot;
-    action.payload_bytes = bytes;
+    actions.push_back({.kind = Kind::kDrop, .slot = assembly.slot, .payload_bytes = bytes});
     if (!header.mf) Erase(entry);
     return;
   }
-  if (header.type != assembly.type) {
-    Refuse(kFrg3, bytes, actions);
-    Discard(entry, kFrg3, actions);
+  const int32_t owner = OwnerOf(entry->first, assembly);
+  const bool same_type = header.type == assembly.type;
+  if (!same_type || !budget_.AdmitsMore(owner, assembly.bytes, bytes)) {
+    const Rule rule = same_type ? kFrg8 : kFrg3;
+    Refuse(rule, bytes, actions);
+    DiscardEntry(entry, rule, actions);
     return;
   }
-  Budget::Sender& sender = budget_.SenderOf(OwnerOf(entry));
-  if (!budget_.AdmitsMore(sender, assembly.bytes, bytes)) {
-    Refuse(kFrg8, bytes, actions);
-    Discard(entry, kFrg8, actions);
-    return;
-  }
-  Action& action = actions.emplace_back();
+  ReceiveAction& action = actions.emplace_back();
   action.rule = BrokenBy(datagram, assembly);
   action.slot = assembly.slot;
+  action.sender = datagram.sender;
   assembly.last |= header.last;  // FRG-4
   assembly.bytes += bytes;
   if (assembly.fragments != kFragmentsMost) assembly.fragments += 1;
-  budget_.Grow(sender, bytes);
+  action.fragments = assembly.fragments;
+  budget_.Grow(owner, bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;
-    action.fragments = assembly.fragments;
     action.payload_bytes = bytes;
     Place(bytes, assembly.room, action);
     return;
   }
   action.kind = Kind::kFinish;
   action.storage = bytes == 0 ? Storage::kNone : Storage::kKeep;  // it leaves at once
-  action.fragments = assembly.fragments;
   action.payload_bytes = assembly.bytes;
   action.header = MessageHeader(header.stream, assembly);
   Erase(entry);
 }
 
-void Reassembly::Place(uint32_t payload_bytes, uint32_t& room, Action& action) const {
+void Reassembly::Place(uint32_t payload_bytes, uint32_t& room, ReceiveAction& action) const {
   if (payload_bytes == 0) {
     action.storage = Storage::kNone;
   } else if (payload_bytes >= config_.buffer_bytes / 2) {  // large: never copied
@@ -191,70 +164,57 @@ void Reassembly::Place(uint32_t payload_bytes, uint32_t& room, Action& action) c
   }
 }
 
-void Reassembly::Discard(Entry& entry, Rule rule, Actions& actions) {
-  Action& action = actions.emplace_back();
-  action.kind = Kind::kDiscard;
-  action.rule = rule;
-  action.slot = entry.assembly.slot;
-  action.fragments = entry.assembly.fragments;
-  action.payload_bytes = entry.assembly.bytes;
+void Reassembly::DiscardEntry(Table::iterator entry, Rule rule, ReceiveActions& actions) {
+  const Assembly& assembly = entry->second;
+  actions.push_back({.kind = Kind::kDiscard,
+                     .rule = rule,
+                     .slot = assembly.slot,
+                     .fragments = assembly.fragments,
+                     .payload_bytes = assembly.bytes});
   Erase(entry);
 }
 
-void Reassembly::Erase(Entry& entry) {
-  budget_.Remove(OwnerOf(entry), entry.assembly.bytes);
-  free_slots_.push_back(entry.assembly.slot);
-  table_.Close(entry);
+void Reassembly::Erase(Table::iterator entry) {
+  budget_.Remove(OwnerOf(entry->first, entry->second), entry->second.bytes);
+  free_slots_.push_back(entry->second.slot);
+  table_.erase(entry);
 }
 
 // In the order of their slots: the table's own order differs from run to run.
 template <typename Wanted>
-void Reassembly::DiscardAll(Wanted wanted, Actions& actions) {
+void Reassembly::DiscardAll(Wanted wanted, ReceiveActions& actions) {
   std::vector<std::pair<uint32_t, uint64_t>> slots_and_keys;
-  table_.ForEach([&](const Entry& entry) {
-    if (wanted(entry)) slots_and_keys.emplace_back(entry.assembly.slot, entry.key);
-  });
+  for (const auto& [key, assembly] : table_) {
+    if (wanted(OwnerOf(key, assembly))) slots_and_keys.emplace_back(assembly.slot, key);
+  }
   std::sort(slots_and_keys.begin(), slots_and_keys.end());
-  for (const auto& [slot, key] : slots_and_keys) Discard(*table_.Find(key), kFrg9, actions);
+  for (const auto& [slot, key] : slots_and_keys) DiscardEntry(table_.find(key), kFrg9, actions);
 }
 
-void Step(Reassembly& state, const Refused& refused, Actions& actions) {
-  actions.clear();
-  Refuse(refused.rule, 0, actions);
-  if (!Discards(refused.rule)) return;
-  Reassembly::Entry* entry = state.table_.Find(state.KeyOf(refused.sender, refused.stream));
-  if (entry != nullptr) state.Discard(*entry, refused.rule, actions);
+void Reassembly::Discard(int32_t sender, uint32_t stream, Rule rule, ReceiveActions& actions) {
+  const auto entry = table_.find(KeyOf(sender, stream));
+  if (entry != table_.end()) DiscardEntry(entry, rule, actions);
 }
 
-void Step(Reassembly& state, const SenderDied& died, Actions& actions) {
-  actions.clear();
-  if (state.budget_.CountOf(died.sender) == 0) return;
-  state.DiscardAll(
-      [&](const Reassembly::Entry& entry) { return state.OwnerOf(entry) == died.sender; }, actions);
+void Reassembly::SenderDied(int32_t sender, ReceiveActions& actions) {
+  if (budget_.CountOf(sender) == 0) return;
+  DiscardAll([sender](int32_t owner) { return owner == sender; }, actions);
 }
 
-void Step(Reassembly& state, const Closed&, Actions& actions) {
-  actions.clear();
-  state.DiscardAll([](const Reassembly::Entry&) { return true; }, actions);
+void Reassembly::Close(ReceiveActions& actions) {
+  DiscardAll([](int32_t) { return true; }, actions);
 }
 
-void Step(Reassembly& state, const Cancelled& cancelled, Actions& actions) {
-  actions.clear();
-  Reassembly::Entry* entry = state.table_.Find(state.KeyOf(cancelled.sender, cancelled.stream));
-  assert(entry != nullptr && !entry->assembly.cancelled);
-  Assembly& assembly = entry->assembly;
-  Action& action = actions.emplace_back();
-  action.kind = Kind::kCancel;
-  action.slot = assembly.slot;
-  action.payload_bytes = assembly.bytes;
-  state.budget_.Shrink(state.budget_.SenderOf(state.OwnerOf(*entry)), assembly.bytes);
+void Reassembly::Cancel(int32_t sender, uint32_t stream, ReceiveActions& actions) {
+  const auto entry = table_.find(KeyOf(sender, stream));
+  assert(entry != table_.end() && !entry->second.cancelled);
+  Assembly& assembly = entry->second;
+  actions.push_back(
+      {.kind = Kind::kCancel, .slot = assembly.slot, .payload_bytes = assembly.bytes});
+  budget_.Shrink(OwnerOf(entry->first, assembly), assembly.bytes);
   assembly.cancelled = true;
   assembly.bytes = 0;
   assembly.room = 0;
-}
-
-void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions) {
-  std::visit([&](const auto& one) { Step(state, one, actions); }, event);
 }
 
 // For each assembly allowed: a table entry and a counter in tables up to four times
@@ -264,10 +224,28 @@ void Step(Reassembly& state, const ReassemblyEvent& event, Actions& actions) {
 //   - 4 for stretches. A plain byte and a reference of twelve in turn begin two of them
 //     for 13 bytes; two buffers in a row hold more than a slab of the smallest.
 uint64_t MemoryBytesMax(const ReassemblyLimits& limits) {
-  constexpr uint64_t kAssemblyBytes = 4 * sizeof(Reassembly::Entry) + 4 * sizeof(Budget::Sender) +
-                                      2 * sizeof(uint32_t) + kSlabBytesMin +
-                                      uint64_t{2} * kChainEntryBytes;
+  constexpr uint64_t kTableBytes = Reassembly::kPlaceBytes + Budget::kPlaceBytes;
+  constexpr uint64_t kAssemblyBytes =
+      4 * kTableBytes + 2 * sizeof(uint32_t) + kSlabBytesMin + uint64_t{2} * kChainEntryBytes;
   return 1024 + kAssemblyBytes * limits.open + 8 * limits.bytes;
+}
+
+// One line for the whole, one for each open assembly, by slot.
+std::string ToString(const Reassembly& state) {
+  std::string text = absl::StrCat(state.open(), " open, ", state.budget().bytes(), " bytes\n");
+  std::vector<std::pair<uint32_t, std::string>> lines;
+  for (const auto& [key, assembly] : state.table_) {
+    lines.emplace_back(
+        assembly.slot,
+        absl::StrCat("slot ", assembly.slot, " sender ", state.OwnerOf(key, assembly), " stream ",
+                     static_cast<uint32_t>(key), " type ", static_cast<int>(assembly.type),
+                     assembly.last ? " last" : "", assembly.cancelled ? " cancelled" : "",
+                     " fragments ", assembly.fragments, " bytes ", assembly.bytes, " room ",
+                     assembly.room, "\n"));
+  }
+  std::sort(lines.begin(), lines.end());
+  for (const auto& [slot, line] : lines) text += line;
+  return text;
 }
 
 }  // namespace portproof

@@ -26,23 +26,33 @@ std::optional<Rule> SegmentTable::JudgeAnnouncement(const Announcement& announce
   return std::nullopt;
 }
 
-uint32_t SegmentTable::Add(int32_t sender, uint32_t id) {
+std::optional<Rule> SegmentTable::Announce(const Announcement& announcement, uint32_t& slot) {
+  if (const auto refused = JudgeAnnouncement(announcement)) return refused;
   if (free_.empty()) {
     free_.push_back(static_cast<uint32_t>(segments_.size()));
     segments_.emplace_back();
   }
-  const uint32_t slot = free_.back();
-  const bool added = slots_.emplace(KeyOf(sender, id), slot).second;
-  assert(added);
-  static_cast<void>(added);
+  slot = free_.back();
   free_.pop_back();
-  segments_[slot] = {.sender = sender, .id = id, .used = true};
-  return slot;
+  const uint32_t id = IdOf(announcement);
+  slots_.emplace(KeyOf(announcement.sender, id), slot);
+  segments_[slot] = {.sender = announcement.sender, .id = id, .used = true};
+  return std::nullopt;
+}
+
+void SegmentTable::Mapped(uint32_t slot, bool mapped) {
+  Segment& segment = segments_[slot];
+  assert(segment.used && !segment.mapped);
+  segment.mapped = mapped;
+  if (mapped) return;
+  slots_.erase(KeyOf(segment.sender, segment.id));
+  FreeSlot(slot);
 }
 
 std::optional<uint32_t> SegmentTable::Find(int32_t sender, uint32_t id) const {
   const auto found = slots_.find(KeyOf(sender, id));
-  return found == slots_.end() ? std::nullopt : std::optional(found->second);
+  if (found == slots_.end() || !segments_[found->second].mapped) return std::nullopt;
+  return found->second;
 }
 
 bool SegmentTable::FindUnknown(int32_t sender, std::span<const Reference> references,
@@ -62,28 +72,62 @@ bool SegmentTable::FindUnknown(int32_t sender, std::span<const Reference> refere
 }
 
 std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& reference,
-                                        Holding& holding) const {
-  if (reference.segment_id >= config_.ids_max) return Rule::kShm2;
+                                        const SegmentView& view, Holding& holding) {
+  using enum Rule;
+  if (reference.segment_id >= config_.ids_max) return kShm2;
   const std::optional<uint32_t> slot = Find(sender, reference.segment_id);
-  if (!slot) return Rule::kShm10;
-  const Segment& segment = segments_[*slot];
-  if (segment.poisoned || !InRange(reference, config_.geometry)) return Rule::kShm2;
+  if (!slot) return kShm10;
+  Segment& segment = segments_[*slot];
+  segment.poisoned |= view.Poisoned(*slot);
+  if (segment.poisoned || !InRange(reference, config_.geometry)) return kShm2;
   holding = {*slot, reference.first_chunk, ChunksFor(reference.bytes, config_.geometry),
              reference.bytes};
   const bool nothing_held = VisitChunks(
       holding.first_chunk, holding.chunk_count,
       [&segment](size_t word, uint64_t bits) { return (segment.held[word] & bits) == 0; });
-  if (!nothing_held) return Rule::kShm2;  // by an earlier reference of this message, too
+  if (!nothing_held) return kShm2;  // by an earlier reference of this message, too
+  if (!view.AllBusy(*slot, holding.first_chunk, holding.chunk_count)) return kShm2;
+  segment.poisoned = view.Poisoned(*slot);  // the page of the bitmap: its zeros look busy
+  if (segment.poisoned) return kShm2;
   return std::nullopt;
 }
 
 std::optional<Rule> SegmentTable::JudgeTracking(int32_t sender, const Tracking& tracking,
-                                                uint32_t& slot) const {
+                                                const SegmentView& view, uint32_t& slot) {
   const std::optional<uint32_t> found = Find(sender, tracking.mmap_id);
-  if (!found || segments_[*found].poisoned) return Rule::kShm14;
+  if (!found) return Rule::kShm14;
+  segments_[*found].poisoned |= view.Poisoned(*found);
+  if (segments_[*found].poisoned) return Rule::kShm14;
   if (tracking.tracking_id >= TrackingSlots(config_.layout, config_.geometry)) return Rule::kShm14;
   slot = *found;
   return std::nullopt;
+}
+
+std::optional<Rule> SegmentTable::Accept(int32_t sender, std::span<const Reference> references,
+                                         const SegmentView& view, Holdings& holdings) {
+  holdings.clear();
+  std::optional<Rule> refused;
+  for (const Reference& reference : references) {
+    Holding holding;
+    if (const auto rule = Judge(sender, reference, view, holding)) {
+      if (!refused) refused = rule;
+      continue;  // the good ones behind are to be released too
+    }
+    Hold(holding);
+    holdings.push_back(holding);
+  }
+  if (refused) {
+    for (const Holding& holding : holdings) Drop(holding);
+  }
+  return refused;
+}
+
+bool SegmentTable::Release(const Holding& holding) {
+  Drop(holding);
+  const Segment& segment = segments_[holding.slot];
+  if (!segment.gone || segment.held_count != 0) return false;
+  FreeSlot(holding.slot);
+  return true;
 }
 
 void SegmentTable::Hold(const Holding& holding) {

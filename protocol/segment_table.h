@@ -2,13 +2,13 @@
 //
 //   shapes    a segment has a slot, a small number; the shell keeps its mapping under it.
 //             A Holding is a range of chunks that was handed over and not released yet.
-//             `words_of(slot)` gives the shell's accessor to that segment's bitmap (see
-//             chunk_map.h); counts are chunks unless they say otherwise
-//   returns   JudgeAnnouncement: the rule a new segment breaks, or none; a refusal leaves
-//             the table as it was, the old mapping of a duplicate too. Accept: none, and
-//             all chunks named are held; or the rule of the first bad reference, and
-//             then the chunks of the good ones were freed, once, and nothing else
-//             changed. Release, SenderDied, Close: the slots that nobody can use any
+//             `view` tells what the segments' memory says now; counts are chunks unless
+//             they say otherwise
+//   returns   Announce: the slot of a new segment, which counts once it is Mapped; or the
+//             rule it breaks, and then the table is as it was, the old mapping of a duplicate
+//             too. Accept: none, and all chunks named are held; or the rule of the first bad
+//             reference, `holdings` are those of the good ones, to be freed once, and nothing
+//             else changed. Release, SenderDied, Close: the slots that nobody can use any
 //             more; the shell unmaps them
 //   holds     for each segment its key and one private bitmap of what is held. What a
 //             peer writes to shared memory is never trusted: a header is judged as a
@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "protocol/chunk.h"
 #include "protocol/chunk_map.h"
 #include "protocol/profile.h"
@@ -66,16 +67,33 @@ struct Holding {
   friend bool operator==(const Holding&, const Holding&) = default;
 };
 
+using Holdings = absl::InlinedVector<Holding, 4>;
+
+// What the segments' memory says when it is asked (SHM-9): the shell looks there.
+class SegmentView {
+ public:
+  // No bit of these chunks is set in the bitmap of that slot.
+  virtual bool AllBusy(uint32_t slot, uint32_t first_chunk, uint32_t chunk_count) const = 0;
+  // A page of it is gone: what was read there may be zeros (SHM-8).
+  virtual bool Poisoned(uint32_t slot) const = 0;
+
+ protected:
+  ~SegmentView() = default;
+};
+
 class SegmentTable {
  public:
   explicit SegmentTable(const SegmentConfig& config) : config_(config) {}
 
   const SegmentConfig& config() const { return config_; }
   uint32_t IdOf(const Announcement& announcement) const;
-  std::optional<Rule> JudgeAnnouncement(const Announcement& announcement) const;
-  // Of an announcement that was judged good, once the shell has mapped the file.
-  uint32_t Add(int32_t sender, uint32_t id);
+  std::optional<Rule> Announce(const Announcement& announcement, uint32_t& slot);
+  // The shell has mapped what was announced, or could not: then it is gone.
+  void Mapped(uint32_t slot, bool mapped);
+  // Of a mapped segment of that sender.
   std::optional<uint32_t> Find(int32_t sender, uint32_t id) const;
+  int32_t SenderOf(uint32_t slot) const { return segments_[slot].sender; }
+  uint32_t IdOf(uint32_t slot) const { return segments_[slot].id; }
 
   // The ids that references name and the sender has not announced, each once, in order.
   // False, and none, where one of them can never be announced: Accept refuses it.
@@ -83,28 +101,22 @@ class SegmentTable {
                    std::vector<uint32_t>& ids) const;
 
   // SHM-14: none, and in `slot` whose header has the word of the tracking; else the rule.
-  std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking, uint32_t& slot) const;
+  std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking,
+                                    const SegmentView& view, uint32_t& slot);
 
   // Takes the chunks of a message over: one holding for each reference, in order.
-  template <typename WordsOf>
   std::optional<Rule> Accept(int32_t sender, std::span<const Reference> references,
-                             WordsOf words_of, std::vector<Holding>& holdings);
-
-  // Frees the chunks of a holding in the bitmap. True: unmap its slot.
-  template <typename WordsOf>
-  bool Release(const Holding& holding, WordsOf words_of);
-
-  // Its pages are gone: no reference to it is good any more (SHM-8).
-  void Poison(uint32_t slot) { segments_[slot].poisoned = true; }
-  bool poisoned(uint32_t slot) const { return segments_[slot].poisoned; }
+                             const SegmentView& view, Holdings& holdings);
+  // The chunks are the sender's again, once the bitmap says so. True: unmap the slot.
+  bool Release(const Holding& holding);
 
   // Segments with chunks held stay mapped until these are released (SHM-13).
   void SenderDied(int32_t sender, std::vector<uint32_t>& unmap);
   void Close(std::vector<uint32_t>& unmap);
 
-  size_t announced() const { return slots_.size(); }
   size_t mapped() const { return segments_.size() - free_.size(); }
   uint32_t held_chunks() const;
+  friend bool operator==(const SegmentTable&, const SegmentTable&) = default;
   friend std::string ToString(const SegmentTable& table);  // one line a segment, by slot
 
  private:
@@ -113,16 +125,20 @@ class SegmentTable {
     uint32_t id = 0;
     uint32_t held_count = 0;
     bool used = false;
+    bool mapped = false;
     bool gone = false;  // its sender is dead: only what is held keeps it
     bool poisoned = false;
     std::array<uint64_t, kMapWordsMax> held = {};
+
+    friend bool operator==(const Segment&, const Segment&) = default;
   };
 
   static uint64_t KeyOf(int32_t sender, uint32_t id) {
     return uint64_t{static_cast<uint32_t>(sender)} << 32 | id;
   }
-  // Everything about a reference but whether its chunks are busy.
-  std::optional<Rule> Judge(int32_t sender, const Reference& reference, Holding& holding) const;
+  std::optional<Rule> JudgeAnnouncement(const Announcement& announcement) const;
+  std::optional<Rule> Judge(int32_t sender, const Reference& reference, const SegmentView& view,
+                            Holding& holding);
   void Hold(const Holding& holding);
   void Drop(const Holding& holding);
   void Leave(uint32_t slot, std::vector<uint32_t>& unmap);
@@ -133,46 +149,6 @@ class SegmentTable {
   std::vector<Segment> segments_;                  // by slot
   std::vector<uint32_t> free_;
 };
-
-template <typename WordsOf>
-std::optional<Rule> SegmentTable::Accept(int32_t sender, std::span<const Reference> references,
-                                         WordsOf words_of, std::vector<Holding>& holdings) {
-  holdings.clear();
-  std::optional<Rule> refused;
-  for (const Reference& reference : references) {
-    Holding holding;
-    std::optional<Rule> rule = Judge(sender, reference, holding);
-    if (!rule) {
-      auto words = words_of(holding.slot);
-      if (!AllBusy(words, holding.first_chunk, holding.chunk_count)) rule = Rule::kShm2;
-    }
-    if (rule) {
-      if (!refused) refused = rule;
-      continue;  // the good ones behind are to be released too
-    }
-    Hold(holding);
-    holdings.push_back(holding);
-  }
-  if (!refused) return std::nullopt;
-  for (const Holding& holding : holdings) {
-    auto words = words_of(holding.slot);
-    FreeChunks(words, holding.first_chunk, holding.chunk_count);
-    Drop(holding);
-  }
-  holdings.clear();
-  return refused;
-}
-
-template <typename WordsOf>
-bool SegmentTable::Release(const Holding& holding, WordsOf words_of) {
-  Drop(holding);  // before the sender may send them again
-  auto words = words_of(holding.slot);
-  FreeChunks(words, holding.first_chunk, holding.chunk_count);
-  const Segment& segment = segments_[holding.slot];
-  if (!segment.gone || segment.held_count != 0) return false;
-  FreeSlot(holding.slot);
-  return true;
-}
 
 }  // namespace portproof
 

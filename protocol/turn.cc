@@ -1,16 +1,15 @@
 #include "protocol/turn.h"
 
-#include <cassert>
+#include <algorithm>
 
 namespace portproof {
 
-Next After(Turn& turn, Answer answer) {
-  assert(turn.reads_left > 0);
+Next After(Turn& turn, Answer answer, uint32_t count) {
   switch (answer) {
     case Answer::kDatagram:
     case Answer::kInterrupted:
     case Answer::kReset:
-      turn.reads_left -= 1;
+      turn.reads_left -= std::min(answer == Answer::kDatagram ? count : 1, turn.reads_left);
       return turn.reads_left > 0 ? Next::kRead : Next::kCallAgain;
     case Answer::kEmpty:
       return Next::kWait;

@@ -1,6 +1,6 @@
 // A turn: the loop lets a receiver read until the socket is empty, or until it has
 // read its share of datagrams and others must run.
-//   shapes    Answer: what recvmsg said, errno classified by the shell; calls in number
+//   shapes    Answer: what a call for datagrams said, errno classified by the shell
 //   returns   Next: what the shell does now; the state after it is the Turn. Caution:
 //             whether one call may take several datagrams
 //   holds     nothing
@@ -41,8 +41,8 @@ struct Turn {
   friend bool operator==(const Turn&, const Turn&) = default;
 };
 
-// precondition: turn.reads_left > 0
-Next After(Turn& turn, Answer answer);
+// `count`: how many datagrams came, with kDatagram.
+Next After(Turn& turn, Answer answer, uint32_t count);
 
 // RCV-5: one call that takes several datagrams puts all their descriptors into the table
 // before the first is looked at. With few free slots those of a datagram that will be

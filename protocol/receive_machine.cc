@@ -1,0 +1,438 @@
+#include "protocol/receive_machine.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace portproof {
+namespace {
+
+using Kind = ReceiveAction::Kind;
+
+// A reference of 12 bytes becomes a part and what lends its chunks; a plain byte between
+// two of them gets a slab of its own.
+constexpr uint64_t kAlternatingFactor = 3;
+
+// An idle port keeps room for so many assemblies and held datagrams.
+constexpr uint64_t kIdleBytes = 4096;
+
+ReassemblyConfig AssembliesOf(const ReceivePortConfig& config) {
+  return {.key_has_sender = config.profile->key_has_sender,
+          .takes_fragments = config.takes_fragments,
+          .buffer_bytes = config.buffer_bytes,
+          .limits = config.limits};
+}
+
+bool Stays(Kind kind) {
+  return kind == Kind::kDeliver || kind == Kind::kOpen || kind == Kind::kAppend ||
+         kind == Kind::kFinish;
+}
+
+}  // namespace
+
+uint64_t ReceiveBytesMax(const ReassemblyLimits& limits) {
+  return kAlternatingFactor * MemoryBytesMax(limits) + HeldBytesMax(limits);
+}
+
+// ------------------------------------------------------------------ ports
+
+ReceiveMachine::Port::Port(const ReceivePortConfig& port_config)
+    : config(port_config),
+      mmap_type(NumberOf(*config.profile, Type::kMmap)),
+      read_queue_type(NumberOf(*config.profile, Type::kReadQueue)),
+      remove_pid_type(NumberOf(*config.profile, Type::kRemovePid)),
+      assemblies(AssembliesOf(config)) {
+  if (mmap_type) attended = attended.With(*mmap_type);
+  if (remove_pid_type && config.obeys_remove_pid) attended = attended.With(*remove_pid_type);
+}
+
+uint32_t ReceiveMachine::AddPort(const ReceivePortConfig& config) {
+  assert(config.profile != nullptr && config.reads_per_turn > 0 && config.reads_per_call > 0);
+  const auto unused =
+      std::find_if(ports_.begin(), ports_.end(), [](const Port& port) { return !port.used; });
+  const auto number = static_cast<uint32_t>(unused - ports_.begin());
+  if (unused == ports_.end()) {
+    ports_.emplace_back(config);
+  } else {
+    *unused = Port(config);
+  }
+  return number;
+}
+
+void ReceiveMachine::RemovePort(uint32_t port) {
+  assert(!ports_[port].open);
+  ports_[port].used = false;
+}
+
+std::optional<uint32_t> ReceiveMachine::ready() const {
+  for (uint32_t port = 0; port < ports_.size(); ++port) {
+    if (ports_[port].held.has_ready()) return port;
+  }
+  return std::nullopt;
+}
+
+uint64_t ReceiveMachine::MemoryBytes(uint32_t port) const {
+  return ports_[port].assemblies.MemoryBytes() + ports_[port].held.MemoryBytes();
+}
+
+// A burst of unfinished messages leaves nothing behind.
+void ReceiveMachine::ShrinkIfIdle(Port& port) {
+  if (port.assemblies.budget().count() != 0) return;
+  if (port.assemblies.MemoryBytes() > kIdleBytes) port.assemblies.ReleaseMemory();
+  if (port.held.MemoryBytes() > kIdleBytes) port.held = HeldMessages();
+}
+
+// ------------------------------------------------------------------ turns
+
+// RCV-4, RCV-5: as many as the turn has left, one while descriptors may be lost.
+void ReceiveMachine::ReadOn(Port& port, bool slots_short, ReceiveActions& actions) {
+  if (port.caution.MustAsk(slots_short)) {
+    actions.push_back({.kind = Kind::kAskSlots});
+    return;
+  }
+  const uint32_t wanted = port.caution.ReadsSingly(slots_short) ? 1 : port.config.reads_per_call;
+  actions.push_back({.kind = Kind::kRead, .count = std::min(wanted, port.turn.reads_left)});
+}
+
+void Step(ReceiveMachine& machine, const TurnBegins& begins, ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[begins.port];
+  if (!port.open) {
+    actions.push_back({.kind = Kind::kStop, .next = Next::kEnd});
+    return;
+  }
+  port.turn.reads_left = port.config.reads_per_turn;
+  ReceiveMachine::ReadOn(port, begins.slots_short, actions);
+}
+
+void Step(ReceiveMachine& machine, const SlotsCounted& counted, ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[counted.port];
+  port.caution.Answered(counted.room);
+  ReceiveMachine::ReadOn(port, !counted.room, actions);
+}
+
+// RCV-6, RCV-7
+void Step(ReceiveMachine& machine, const CallReturned& returned, ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[returned.port];
+  Next next = Next::kEnd;
+  if (port.open && !port.at_end) {
+    next = After(port.turn, returned.answer, returned.count);
+    // Behind the last one the call found the socket empty. (Or reset: then an event comes of
+    // the peer's close.)
+    if (next == Next::kRead && returned.came_short) next = After(port.turn, Answer::kEmpty, 0);
+  }
+  if (next == Next::kRead) {
+    ReceiveMachine::ReadOn(port, returned.slots_short, actions);
+    return;
+  }
+  ReceiveMachine::ShrinkIfIdle(port);
+  actions.push_back({.kind = Kind::kStop, .next = next});
+}
+
+// -------------------------------------------------------------- datagrams
+
+void Step(ReceiveMachine& machine, const Arrival& arrival, const SegmentView& view,
+          ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[arrival.port];
+  port.caution.Came(arrival.used_slots);
+  if (arrival.zero != nullptr && IsEndOfFile(*arrival.zero)) {
+    port.at_end = true;
+    actions.push_back({.kind = Kind::kDrop});
+    return;
+  }
+  const Intake intake{port.config.profile, port.config.max_size, port.config.handled};
+  const Admission admission = Admit(arrival.received, arrival.header, intake);
+  const Datagram datagram{arrival.header != nullptr ? *arrival.header : Header(), admission.sender,
+                          arrival.payload_bytes};
+  if (!port.open) [[unlikely]] {  // SHM-6: it came in one call with what made the owner close it
+    if (!arrival.received.truncated)
+      machine.FreeNamed(datagram.sender, arrival.named, view, actions);
+    actions.push_back({.kind = Kind::kDrop});
+  } else if (admission.refused) [[unlikely]] {
+    machine.RefuseArrival(port, *admission.refused, arrival, admission, view, actions);
+  } else {
+    if (admission.pid_differs) ReceiveMachine::ReportPid(port, datagram, actions);
+    machine.Admitted(port, datagram, arrival.named, false, view, actions);
+  }
+}
+
+// Before anything but its header was looked at.
+void ReceiveMachine::RefuseArrival(Port& port, Rule rule, const Arrival& arrival,
+                                   const Admission& admission, const SegmentView& view,
+                                   ReceiveActions& actions) {
+  if (arrival.header == nullptr) {
+    actions.push_back({.kind = Kind::kRefuse, .rule = rule});
+    return;
+  }
+  if (!arrival.received.truncated) FreeNamed(admission.sender, arrival.named, view, actions);
+  const Datagram datagram{*arrival.header, admission.sender, arrival.payload_bytes};
+  Refuse(port, rule, datagram, false, view, actions);
+}
+
+// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
+// many pairs is forgotten.
+void ReceiveMachine::ReportPid(Port& port, const Datagram& datagram, ReceiveActions& actions) {
+  const std::pair pair(datagram.header.pid, datagram.sender);
+  const auto& reported = port.reported;
+  if (std::find(reported.begin(), reported.end(), pair) != reported.end()) return;
+  port.reported[port.reported_next++ % reported.size()] = pair;
+  actions.push_back({.kind = Kind::kReport, .rule = Rule::kHdr7, .sender = datagram.sender});
+}
+
+void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named named, bool resumed,
+                              const SegmentView& view, ReceiveActions& actions) {
+  const bool follows = !resumed && port.held.MustFollow(datagram.sender, datagram.header.stream);
+  if (named == nullptr && !follows) {
+    Assemble(port, datagram, actions);
+    return;
+  }
+  if (named != nullptr && !named->well_formed) {
+    Refuse(port, Rule::kShm1, datagram, resumed, view, actions);
+    return;
+  }
+  if (!resumed && Holds(port, datagram, named, view, actions)) return;
+  if (named == nullptr) {
+    Assemble(port, datagram, actions);
+    return;
+  }
+  Holdings holdings;
+  std::optional<uint32_t> tracked;
+  if (const auto rule = TakeChunks(datagram, *named, view, holdings, tracked, actions)) {
+    Refuse(port, *rule, datagram, resumed, view, actions);
+    return;
+  }
+  AssembleNamed(port, datagram, *named, holdings, tracked, actions);
+}
+
+// SHM-10. True: it is held until its segments are announced, or refused for want of room.
+bool ReceiveMachine::Holds(Port& port, const Datagram& datagram, Named named,
+                           const SegmentView& view, ReceiveActions& actions) {
+  if (!port.config.profile->queues) return false;
+  // What is held may wait for an announcement: that is never held itself.
+  if (named == nullptr && datagram.header.type == port.mmap_type && IsMessage(datagram.header)) {
+    return false;
+  }
+  std::vector<uint32_t> unknown;
+  if (named != nullptr && !segments_.FindUnknown(datagram.sender, named->references, unknown)) {
+    return false;  // one can never be known
+  }
+  if (unknown.empty() && !port.held.MustFollow(datagram.sender, datagram.header.stream)) {
+    return false;
+  }
+  HeldMessage message{datagram, named != nullptr ? std::optional(*named) : std::nullopt};
+  std::vector<uint32_t> ask;
+  if (const auto rule = port.held.Hold(message, unknown, port.assemblies.budget(), ask)) {
+    FreeNamed(datagram.sender, named, view, actions);
+    Refuse(port, *rule, datagram, false, view, actions);
+    return true;
+  }
+  actions.push_back({.kind = Kind::kKeep,
+                     .slot = message.slot,
+                     .sender = datagram.sender,
+                     .payload_bytes = datagram.payload_bytes});
+  for (const uint32_t id : ask) {
+    actions.push_back({.kind = Kind::kAsk, .count = id, .sender = datagram.sender});
+  }
+  if (port.held.has_ready()) actions.push_back({.kind = Kind::kGoOn});
+  return true;
+}
+
+// Its chunks are held on success; else the good ones are free again. `tracked`: the segment
+// whose header has the word that says whether the message was taken back (SHM-14).
+std::optional<Rule> ReceiveMachine::TakeChunks(const Datagram& datagram, const ReferenceList& named,
+                                               const SegmentView& view, Holdings& holdings,
+                                               std::optional<uint32_t>& tracked,
+                                               ReceiveActions& actions) {
+  std::optional<Rule> rule = segments_.Accept(datagram.sender, named.references, view, holdings);
+  const bool accepted = !rule.has_value();
+  if (accepted && named.tracking && !datagram.header.nf) {
+    uint32_t slot = 0;
+    rule = segments_.JudgeTracking(datagram.sender, *named.tracking, view, slot);
+    if (!rule) tracked = slot;
+  }
+  if (!rule) return std::nullopt;
+  for (const Holding& holding : holdings) {
+    if (accepted) segments_.Release(holding);
+    actions.push_back({.kind = Kind::kFree, .holding = holding});
+  }
+  return rule;
+}
+
+void ReceiveMachine::Assemble(Port& port, const Datagram& datagram, ReceiveActions& actions) {
+  port.assemblies.Take(datagram, actions);
+  ReceiveAction& last = actions.back();
+  if (last.kind != Kind::kDeliver && last.kind != Kind::kFinish) return;
+  const uint8_t type = last.header.type;
+  if (!port.attended.Has(type)) [[likely]]
+    return;
+  last.use = type == port.mmap_type ? Use::kAnnouncement : Use::kRemovePid;
+}
+
+// The chunks come before what is done with them, the tracking word behind all checks.
+void ReceiveMachine::AssembleNamed(Port& port, const Datagram& datagram, const ReferenceList& named,
+                                   const Holdings& holdings, std::optional<uint32_t> tracked,
+                                   ReceiveActions& actions) {
+  const size_t before = actions.size();
+  Assemble(port, datagram, actions);
+  const Kind kind = actions[before].kind;
+  const bool stays = Stays(kind);
+  const auto place = [&] { return actions.begin() + static_cast<std::ptrdiff_t>(before); };
+  for (size_t i = holdings.size(); i-- > 0;) {
+    if (!stays) segments_.Release(holdings[i]);
+    actions.insert(place(), {.kind = stays ? Kind::kLend : Kind::kFree, .holding = holdings[i]});
+  }
+  if (!tracked || (kind != Kind::kDeliver && kind != Kind::kOpen)) return;
+  const ReceiveAction take{.kind = Kind::kTake,
+                           .slot = *tracked,
+                           .count = named.tracking->tracking_id,
+                           .sender = datagram.sender,
+                           .header = datagram.header};
+  actions.insert(kind == Kind::kDeliver ? actions.end() - 1 : actions.end(), take);
+}
+
+void Step(ReceiveMachine& machine, const Cancelled& cancelled, ReceiveActions& actions) {
+  actions.clear();
+  if (cancelled.header.mf) {
+    machine.ports_[cancelled.port].assemblies.Cancel(cancelled.sender, cancelled.header.stream,
+                                                     actions);
+  }
+  actions.push_back({.kind = Kind::kDrop});
+}
+
+// --------------------------------------------------------------- refusals
+
+void ReceiveMachine::Refuse(Port& port, Rule rule, const Datagram& datagram, bool resumed,
+                            const SegmentView& view, ReceiveActions& actions) {
+  actions.push_back({.kind = Kind::kRefuse,
+                     .rule = rule,
+                     .sender = datagram.sender,
+                     .payload_bytes = datagram.payload_bytes});
+  if (Discards(rule)) Tear(port, rule, datagram, resumed, view, actions);
+}
+
+// RCV-5: the open message of its key goes, as far as it is held and as far as it is assembled.
+void ReceiveMachine::Tear(Port& port, Rule rule, const Datagram& datagram, bool resumed,
+                          const SegmentView& view, ReceiveActions& actions) {
+  const uint32_t stream = datagram.header.stream;
+  if (!resumed && port.held.MustFollow(datagram.sender, stream)) {
+    std::vector<HeldMessage> discarded;
+    const bool open_goes =
+        port.held.Refuse(datagram.sender, stream, port.assemblies.budget(), discarded);
+    DropKept(discarded, view, actions);
+    if (open_goes) port.assemblies.Discard(datagram.sender, stream, rule, actions);
+    if (port.held.has_ready()) actions.push_back({.kind = Kind::kGoOn});
+    return;
+  }
+  port.assemblies.Discard(datagram.sender, stream, rule, actions);
+}
+
+void ReceiveMachine::DropKept(const std::vector<HeldMessage>& discarded, const SegmentView& view,
+                              ReceiveActions& actions) {
+  for (const HeldMessage& message : discarded) {
+    const Named named = message.named ? &*message.named : nullptr;
+    FreeNamed(message.datagram.sender, named, view, actions);
+    actions.push_back({.kind = Kind::kDropKept, .slot = message.slot});
+  }
+}
+
+// SHM-2: the chunks of the good references of a datagram that goes no further.
+void ReceiveMachine::FreeNamed(int32_t sender, Named named, const SegmentView& view,
+                               ReceiveActions& actions) {
+  if (named == nullptr || !named->well_formed) return;
+  Holdings holdings;
+  const bool accepted = !segments_.Accept(sender, named->references, view, holdings);
+  for (const Holding& holding : holdings) {
+    if (accepted) segments_.Release(holding);
+    actions.push_back({.kind = Kind::kFree, .holding = holding});
+  }
+}
+
+// ------------------------------------------------- what waits, and its end
+
+void Step(ReceiveMachine& machine, const GoesOn& goes_on, const SegmentView& view,
+          ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[goes_on.port];
+  if (!port.held.has_ready()) return;
+  const HeldMessage message = port.held.TakeReady(port.assemblies.budget());
+  actions.push_back({.kind = Kind::kResume, .slot = message.slot});
+  const ReferenceList* const named = message.named ? &*message.named : nullptr;
+  machine.Admitted(port, message.datagram, named, true, view, actions);
+}
+
+// SHM-8
+void Step(ReceiveMachine& machine, const Announced& announced, ReceiveActions& actions) {
+  actions.clear();
+  uint32_t slot = 0;
+  if (const auto rule = machine.segments_.Announce(announced.announcement, slot)) {
+    actions.push_back(
+        {.kind = Kind::kRefuse, .rule = *rule, .sender = announced.announcement.sender});
+    return;
+  }
+  actions.push_back({.kind = Kind::kMap, .guard = !announced.announcement.sealed, .slot = slot});
+}
+
+// SHM-10: what waited for it gets ready, on whichever port of the process.
+void Step(ReceiveMachine& machine, const Mapped& mapped, ReceiveActions& actions) {
+  actions.clear();
+  const int32_t sender = machine.segments_.SenderOf(mapped.slot);
+  const uint32_t id = machine.segments_.IdOf(mapped.slot);
+  machine.segments_.Mapped(mapped.slot, mapped.mapped);
+  if (!mapped.mapped) {
+    actions.push_back({.kind = Kind::kRefuse, .rule = Rule::kShm8, .sender = sender});
+    return;
+  }
+  for (ReceiveMachine::Port& port : machine.ports_) port.held.Announced(sender, id);
+  if (machine.ready()) actions.push_back({.kind = Kind::kGoOn});
+}
+
+// SHM-6, SHM-13
+void Step(ReceiveMachine& machine, const Released& released, ReceiveActions& actions) {
+  actions.clear();
+  const bool unmap = machine.segments_.Release(released.holding);
+  actions.push_back({.kind = Kind::kFree, .holding = released.holding});
+  if (unmap) actions.push_back({.kind = Kind::kUnmap, .slot = released.holding.slot});
+}
+
+// FRG-9
+void Step(ReceiveMachine& machine, const SenderDied& died, const SegmentView& view,
+          ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[died.port];
+  std::vector<HeldMessage> discarded;
+  port.held.SenderDied(died.sender, port.assemblies.budget(), discarded);
+  machine.DropKept(discarded, view, actions);
+  port.assemblies.SenderDied(died.sender, actions);
+  std::vector<uint32_t> unmap;
+  machine.segments_.SenderDied(died.sender, unmap);
+  for (const uint32_t slot : unmap) actions.push_back({.kind = Kind::kUnmap, .slot = slot});
+}
+
+// FRG-9, PRT-2
+void Step(ReceiveMachine& machine, const PortClosed& closed, const SegmentView& view,
+          ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[closed.port];
+  port.open = false;
+  std::vector<HeldMessage> discarded;
+  port.held.Close(port.assemblies.budget(), discarded);
+  machine.DropKept(discarded, view, actions);
+  port.assemblies.Close(actions);
+}
+
+void Step(ReceiveMachine& machine, const ReceiveEvent& event, const SegmentView& view,
+          ReceiveActions& actions) {
+  std::visit(
+      [&](const auto& one) {
+        if constexpr (requires { Step(machine, one, view, actions); }) {
+          Step(machine, one, view, actions);
+        } else {
+          Step(machine, one, actions);
+        }
+      },
+      event);
+}
+
+}  // namespace portproof
