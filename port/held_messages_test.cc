@@ -27,14 +27,14 @@ class HeldMessagesTest : public testing::CensusTest {};
 // SHM-10: held, asked for once, delivered in order when the announcement came, also over
 // another port of the process.
 TEST_F(HeldMessagesTest, AnUnknownSegmentIsAskedFor) {
-  const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
+  const auto segments = ReceivingProcess::Create({.layout = Newest().segment_layout});
   std::vector<uint32_t> asked;
   LocalPort port(Newest(),
-                 {.segments = segments, .ask_segment = [&asked](int32_t sender, uint32_t id) {
+                 {.process = segments, .ask_segment = [&asked](int32_t sender, uint32_t id) {
                     EXPECT_EQ(sender, ::getpid());
                     asked.push_back(id);
                   }});
-  LocalPort other(Newest(), {.segments = segments});
+  LocalPort other(Newest(), {.process = segments});
   const auto segment = NewSegment(3);
   const auto range = segment->Allocate(20'000);
   const Header shared = {.stream = 4, .pid = ::getpid(), .type = port.data_type, .mmap = true};
@@ -133,9 +133,9 @@ TEST_F(HeldMessagesTest, WhatWaitedBehindATornMessageGoesOn) {
 // handler destroys meanwhile.
 TEST_F(HeldMessagesTest, AnAnnouncementIsForAllPorts) {
   for (const bool destroys : {false, true}) {
-    const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
-    LocalPort first(Newest(), {.segments = segments});
-    LocalPort second(Newest(), {.segments = segments});
+    const auto segments = ReceivingProcess::Create({.layout = Newest().segment_layout});
+    LocalPort first(Newest(), {.process = segments});
+    LocalPort second(Newest(), {.process = segments});
     const auto segment = NewSegment(3);
     for (LocalPort* const port : {&first, &second}) {
       SendHeld(*port, *segment, SharedOf(*port, 4));
@@ -208,9 +208,9 @@ TEST_F(HeldMessagesTest, SmallDatagramsPinNoLargeBuffer) {
 // SHM-10: what goes on in a receiver of another loop goes on before what that one reads
 // next, even if a handler makes it read.
 TEST_F(HeldMessagesTest, ATurnBeginsWithWhatGoesOn) {
-  const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
-  LocalPort first(Newest(), {.segments = segments});
-  LocalPort second(Newest(), {.segments = segments});
+  const auto segments = ReceivingProcess::Create({.layout = Newest().segment_layout});
+  LocalPort first(Newest(), {.process = segments});
+  LocalPort second(Newest(), {.process = segments});
   const auto segment = NewSegment(3);
   const auto other = NewSegment(9);
   for (LocalPort* const port : {&first, &second}) {
@@ -236,9 +236,9 @@ TEST_F(HeldMessagesTest, ATurnBeginsWithWhatGoesOn) {
 // it go on: no other begins, and a handler may destroy it.
 TEST_F(HeldMessagesTest, WhatGoesOnIsATurn) {
   for (const bool destroys : {false, true}) {
-    const auto segments = ProcessSegments::Create({.layout = Newest().segment_layout});
-    LocalPort first(Newest(), {.segments = segments});
-    LocalPort second(Newest(), {.segments = segments});
+    const auto segments = ReceivingProcess::Create({.layout = Newest().segment_layout});
+    LocalPort first(Newest(), {.process = segments});
+    LocalPort second(Newest(), {.process = segments});
     const auto segment = NewSegment(3);
     SendHeld(second, *segment, SharedOf(second, 4));
     Header fragment = SharedOf(second, 4, true);

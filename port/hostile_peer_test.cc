@@ -261,7 +261,7 @@ class Defence {
   void Judge(pid_t child) {
     std::printf("at most %lld bytes and %zu descriptors\n", static_cast<long long>(bytes_most_),
                 fds_most_);
-    EXPECT_LE(bytes_most_, static_cast<int64_t>(ReceiverMemoryBytesMax(kLimits)));
+    EXPECT_LE(bytes_most_, static_cast<int64_t>(ReceiveBytesMax(kLimits)));
     // An honest message under way: a buffer for each datagram.
     const auto honest = static_cast<int64_t>(assault_.honest_bytes) + 4096;
     EXPECT_LE(bytes_most_, assault_.bytes_max + honest);
@@ -487,7 +487,7 @@ TEST(HostilePeerTest, ForgedSenders) {
                      raw.Send(header, "begun", i % 3);
                    }
                  },
-             .bytes_max = 20 << 10,
+             .bytes_max = 30 << 10,  // of it two tables of 255 places
              .fds_max = kLimits.open,
              .check =
                  [](const LocalPort& port, uint64_t) {
@@ -641,7 +641,7 @@ TEST(HostilePeerTest, ValidSegments) {
   constexpr uint32_t kIds = 64;
   constexpr uint32_t kSegments = 100;
   const auto segments =
-      ProcessSegments::Create({.layout = Newest().segment_layout, .ids_max = kIds});
+      ReceivingProcess::Create({.layout = Newest().segment_layout, .ids_max = kIds});
   Withstand(
       {.attack =
            [](Raw& raw) {
@@ -661,19 +661,19 @@ TEST(HostilePeerTest, ValidSegments) {
            [&](const LocalPort& port, uint64_t delivered) {
              EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 2 * kSegments - kIds);
              EXPECT_EQ(port.receiver->refusals(), 2 * kSegments - kIds);
-             EXPECT_EQ(segments->receiver().table().mapped(), kIds + 1);  // and the honest one
+             EXPECT_EQ(segments->machine().segments().mapped(), kIds + 1);  // and the honest one
              EXPECT_EQ(delivered, 0U);
            },
-       .receiving = {.segments = segments},
+       .receiving = {.process = segments},
        .bytes_left = 24 << 10});
-  EXPECT_EQ(segments->receiver().table().mapped(), 1U);
+  EXPECT_EQ(segments->machine().segments().mapped(), 1U);
 }
 
 // --------------------------------------------------------------------- at rest
 
 // Of both ends together, where the loop's buffers are gone.
 int64_t AtRest(Workspace& workspace) {
-  workspace.actions = Actions();
+  workspace.actions = ReceiveActions();
   workspace.pool.ReleaseUnused();
   workspace.receive_batch.ReleaseBuffers();
   workspace.pool.ReleaseUnused();

@@ -141,17 +141,17 @@ Next Receiver::Turn() {
 Next Receiver::RunTurn(const bool& destroyed) {
   Workspace& workspace = workspace_;
   ReceiveActions& actions = workspace.actions;
-  Step(machine(), TurnBegins{port_, workspace.slots_short}, actions);
+  Step(machine(), TurnBegins{port_, workspace.slots_short}, view(), actions);
   while (true) {
     const ReceiveAction action = actions.back();
     if (action.kind == Kind::kStop) return action.next;
     if (action.kind == Kind::kAskSlots) {
-      Step(machine(), SlotsCounted{port_, CountSlots()}, actions);
+      Step(machine(), SlotsCounted{port_, CountSlots()}, view(), actions);
       continue;
     }
     const CallReturned returned = Read(action.count, destroyed);
-    if (destroyed || !Usable()) return Next::kEnd;
-    Step(machine(), returned, actions);
+    if (destroyed || !Usable()) return Next::kCallAgain;  // a handler ended it, or forked
+    Step(machine(), returned, view(), actions);
   }
 }
 
@@ -210,7 +210,7 @@ inline void Receiver::Present(unsigned index, Incoming& incoming) {
     zero.fds = arrival.received.fds;
     arrival.zero = &zero;
   }
-  Step(machine(), arrival, options_.process->view(), workspace_.actions);
+  Step(machine(), arrival, view(), workspace_.actions);
   Perform(workspace_.actions, incoming);
 }
 
@@ -262,7 +262,7 @@ void Receiver::GoOnOwn() {
 template <typename Event>
 void Receiver::Run(const Event& event, Incoming& incoming) {
   ReceiveActions actions;
-  Step(machine(), ReceiveEvent(event), options_.process->view(), actions);
+  Step(machine(), event, view(), actions);
   Perform(actions, incoming);
 }
 

@@ -106,6 +106,7 @@ class Receiver {
   Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options, Handler handler,
            bool seqpacket);
   ReceiveMachine& machine() const { return options_.process->machine(); }
+  const SegmentView& view() const { return options_.process->view(); }
   // Not in a child either, to which a handler may return that forked (PRT-1).
   bool Usable() const { return open() && !options_.process->forked(); }
 

@@ -58,7 +58,7 @@ TEST(ReceiverTest, FRG_8_TheBoundIsAsStated) {
   const ReassemblyLimits limits;
   EXPECT_EQ(limits.bytes, 64 * kMiB);
   EXPECT_EQ(limits.assembly_bytes, 32 * kMiB);
-  EXPECT_EQ(ReceiverMemoryBytesMax(limits) / kMiB, 28 * 64U + 1);
+  EXPECT_EQ(ReceiveBytesMax(limits) / kMiB, 30 * 64U + 1);
 }
 
 // FRG-3, RCV-5: a refusal with a discard behind it is one.
@@ -141,7 +141,7 @@ TEST(ReceiverTest, SHM_8_TheSeedsSegmentsNameTheirReceiver) {
     port.Drain();
   }
   EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 2U);
-  const SegmentTable& table = port.receiver->options().segments->receiver().table();
+  const SegmentTable& table = port.receiver->options().process->machine().segments();
   EXPECT_TRUE(table.Find(::getpid(), 1).has_value());
 }
 

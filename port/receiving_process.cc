@@ -114,7 +114,7 @@ class ReceivingProcess::Lent : public BlockOwner {
  private:
   void Release() {
     ReceiveActions actions;
-    Step(process_->machine_, Released{holding_}, actions);
+    Step(process_->machine_, Released{holding_}, *process_, actions);
     for (const ReceiveAction& action : actions) {
       if (action.kind == ReceiveAction::Kind::kFree) process_->Free(action.holding);
       if (action.kind == ReceiveAction::Kind::kUnmap) process_->Unmap(action.slot);

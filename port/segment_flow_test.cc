@@ -1,48 +1,29 @@
-// Messages whose buffers live in segments, from a writer to a handler, over a wire in
-// memory: SHM-2 ... SHM-6, SHM-13. On each way a message can go, every chunk is freed
-// once: the census of the bitmap ends each case.
+// Messages whose buffers live in segments, from a writer to a handler. On each way a message
+// can go, every chunk is freed once: the census of the bitmap ends each case.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "port/segment.h"
-#include "port/segment_receiver.h"
-#include "protocol/control.h"
-#include "protocol/header.h"
-#include "protocol/reassembly.h"
-#include "protocol/send_queue.h"
+#include "port/testing.h"
 
 namespace portproof {
 namespace {
 
-// To the core an address is a number; here it is one again.
-template <typename T>
-T* PointerTo(uint64_t address) {
-  return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr)
-}
-
-constexpr int32_t kPeer = 101;
-constexpr uint16_t kPort = 5;
-constexpr uint8_t kHandled = 27;    // data
-constexpr uint8_t kUnhandled = 28;  // refused by HDR-4
-
-const Profile& Newest() { return *ResolveProfile("unit-1.35.0")->profile; }
-
-Segment CreateSegment(uint32_t id) {
-  auto segment = Segment::Create({.id = id, .source_pid = kPeer, .sent_over = kSentOverAny},
-                                 SegmentLayout::kOosm);
-  EXPECT_TRUE(segment.ok()) << segment.status();
-  return *std::move(segment);
-}
+using testing::LocalPort;
+using testing::Newest;
+using testing::NewSegment;
+using testing::Pattern;
+using testing::SendRaw;
 
 struct Piece {
   bool shared = true;
@@ -51,243 +32,117 @@ struct Piece {
   uint32_t segment = 0;
 };
 
-struct WireDatagram {
-  Header header;
-  std::vector<uint8_t> payload;
+// Sends `count` datagrams, then answers with the error.
+class RefusingKernel : public RealKernel {
+ public:
+  ssize_t SendMessage(int fd, const msghdr* message, int flags) override {
+    if (error == 0) return RealKernel::SendMessage(fd, message, flags);
+    if (Refuses()) return -1;
+    --count;
+    return RealKernel::SendMessage(fd, message, flags);
+  }
+  int SendMessages(int fd, mmsghdr* messages, unsigned number, int flags) override {
+    if (error == 0) return RealKernel::SendMessages(fd, messages, number, flags);
+    if (Refuses()) return -1;
+    const int sent = RealKernel::SendMessages(fd, messages, std::min(number, count), flags);
+    count -= static_cast<unsigned>(sent);
+    return sent;
+  }
+
+  int error = 0;  // 0: never
+  unsigned count = 0;
+
+ private:
+  bool Refuses() const {
+    if (count > 0) return false;
+    errno = error;
+    return true;
+  }
 };
 
-class Sender {
+// A port with two announced segments.
+class Flow {
  public:
-  Sender() : queue_({.pid = kPeer, .payload_bytes = 16368, .type_count = 34}) {
-    segments_.push_back(CreateSegment(0));
-    segments_.push_back(CreateSegment(1));
+  explicit Flow(ReceiverOptions receiving = {}) {
+    port_.emplace(Newest(), std::move(receiving), SenderOptions(), PortSizes(), kernel);
+    for (const uint32_t id : {0U, 1U}) {
+      segments_.push_back(NewSegment(id));
+      EXPECT_EQ(port_->sender->Announce(segments_.back()), WriteAnswer::kAccepted);
+    }
+    port_->Drain();
+    TakeCompletions();
+    completed_ = 0;
+    port_->handler = [this](Message& message) {
+      if (takes) taken.push_back(std::move(message.payload));
+    };
   }
 
   // Writes a message of the pieces, and says what its bytes are.
-  std::string Write(const std::vector<Piece>& pieces, uint8_t type = kHandled) {
+  std::string Write(const std::vector<Piece>& pieces, uint8_t type = 27, bool batch = false) {
     std::string bytes;
     std::vector<Buffer> chain;
     for (const Piece& piece : pieces) {
+      const uint64_t id = written_++;
       if (piece.sync) {
-        chain.push_back({.id = next_id_++, .kind = BufferKind::kSync, .last = true});
+        chain.push_back(SyncBuffer(true, id));
         continue;
       }
-      chain.push_back(BufferFor(piece));
-      char* const memory = PointerTo<char>(chain.back().address);
-      for (uint32_t i = 0; i < piece.bytes; ++i) {
-        memory[i] = static_cast<char>((bytes.size() + i) * 7 % 251 + piece.shared);
+      const std::string text = Pattern(piece.bytes, static_cast<uint32_t>(id));
+      bytes += text;
+      if (piece.shared) {
+        Segment& segment = *segments_[piece.segment];
+        const auto range = segment.Allocate(piece.bytes);
+        EXPECT_TRUE(range.has_value());
+        std::copy(text.begin(), text.end(), segment.Memory(*range).begin());
+        ranges_[id] = {piece.segment, *range};
+        chain.push_back(port_->sender->BufferIn(segment, *range, piece.bytes, id));
+      } else {
+        chain.push_back(testing::TextBuffer(texts_.emplace_back(text), id));
       }
-      bytes.append(memory, piece.bytes);
     }
-    const WriteRequest request{.stream = next_stream_++, .type = type, .chain = chain};
-    EXPECT_EQ(queue_.Write(request, actions_).answer, WriteAnswer::kAccepted);
+    EXPECT_EQ(port_->sender->Write(
+                  {.type = type, .stream = next_stream_++, .batch = batch, .chain = chain}),
+              WriteAnswer::kAccepted);
     return bytes;
   }
 
-  // Puts at most `most` datagrams on the wire.
-  void Send(size_t most = ~size_t{0}) {
-    for (;;) {
-      queue_.Plan(plan_);
-      const size_t count = std::min(most, plan_.datagrams().size());
-      if (count == 0) return;
-      for (size_t i = 0; i < count; ++i) Put(plan_.datagrams()[i]);
-      queue_.Commit(plan_, count, actions_);
-      Perform();
-      most -= count;
-    }
-  }
-
-  void MessageError() {
-    queue_.Plan(plan_);
-    queue_.MessageError(actions_);
-    Perform();
-  }
-  void PortError() {
-    queue_.PortError(actions_);
-    Perform();
-  }
-  void Close() {
-    queue_.Close(actions_);
-    Perform();
-  }
-
-  std::deque<WireDatagram>& wire() { return wire_; }
-  std::vector<Segment>& segments() { return segments_; }
-  uint32_t completed() const { return completed_; }
-
-  void ExpectIdle() {
-    for (const Segment& segment : segments_) {
-      EXPECT_EQ(segment.FreeCount(), 640U) << "segment " << segment.id();
-      EXPECT_EQ(segment.OwnCount(), 0U) << "segment " << segment.id();
-    }
-    EXPECT_EQ(completed_, next_id_);  // each buffer once
-  }
-
- private:
-  Buffer BufferFor(const Piece& piece) {
-    const uint64_t id = next_id_++;
-    if (!piece.shared) {
-      std::string& text = texts_.emplace_back(piece.bytes, ' ');
-      return {.address = reinterpret_cast<uint64_t>(text.data()), .id = id, .bytes = piece.bytes};
-    }
-    Segment& segment = segments_[piece.segment];
-    const auto range = segment.Allocate(piece.bytes);
-    EXPECT_TRUE(range.has_value());
-    ranges_[id] = {piece.segment, *range};
-    return segment.BufferOf(*range, piece.bytes, id, kPort);
-  }
-
-  void Put(const PlannedDatagram& datagram) {
-    WireDatagram& sent = wire_.emplace_back();
-    sent.header = datagram.header;
-    std::vector<Reference> references;
-    for (const ByteRun& run : plan_.RunsOf(datagram)) {
-      if (datagram.mode == Mode::kShared) {
-        references.push_back(ReferenceOf(run, kUnitGeometry.chunk_bytes));
-        segments_[references.back().segment_id].HandedOver(references.back());
-      } else {
-        const auto* const bytes = PointerTo<const uint8_t>(run.place);
-        sent.payload.insert(sent.payload.end(), bytes, bytes + run.bytes);
-      }
-    }
-    if (datagram.mode == Mode::kShared) {
-      EncodeReferences(references, std::nullopt, MachineByteOrder(), sent.payload);
-    }
-    EXPECT_EQ(sent.payload.size(), datagram.payload_bytes);
-  }
-
-  void Perform() {
-    for (const SendAction& action : actions_) {
-      if (action.kind != SendAction::Kind::kComplete) continue;
+  void TakeCompletions() {
+    std::vector<Completion> completions;
+    port_->sender->TakeCompletions(completions);
+    for (const Completion& completion : completions) {
       ++completed_;
-      const auto found = ranges_.find(action.buffer_id);
-      if (found == ranges_.end()) continue;
-      segments_[found->second.first].Release(found->second.second);
+      const auto found = ranges_.find(completion.buffer_id);
+      if (!completion.has_buffer || found == ranges_.end()) continue;
+      segments_[found->second.first]->Release(found->second.second);
       ranges_.erase(found);
     }
-    actions_.clear();
   }
 
-  SendQueue queue_;
-  SendPlan plan_;
-  SendActions actions_;
-  std::vector<Segment> segments_;
-  std::deque<std::string> texts_;
-  std::map<uint64_t, std::pair<uint32_t, ChunkRange>> ranges_;  // by buffer id
-  std::deque<WireDatagram> wire_;
-  uint64_t next_id_ = 0;
-  uint32_t next_stream_ = 1;
-  uint32_t completed_ = 0;
-};
-
-class ReceiveEnd {
- public:
-  explicit ReceiveEnd(std::vector<Segment>& segments, uint32_t open_max = 64)
-      : assemblies_([open_max] {
-          ReassemblyConfig config = ConfigFor(Newest(), 16384);
-          config.limits.open = open_max;
-          return config;
-        }()) {
-    for (const Segment& segment : segments) {
-      std::vector<OwnedFd> fds;
-      fds.emplace_back(::dup(segment.fd()));
-      EXPECT_EQ(segments_.Announce(kPeer, std::move(fds)), std::nullopt);
+  void ExpectIdle() {
+    TakeCompletions();
+    for (const auto& segment : segments_) {
+      EXPECT_EQ(segment->FreeCount(), 640U) << "segment " << segment->id();
+      EXPECT_EQ(segment->OwnCount(), 0U) << "segment " << segment->id();
     }
+    EXPECT_EQ(completed_, written_);  // each buffer once
   }
 
-  void Receive(const WireDatagram& datagram) {
-    std::vector<Holding> holdings;
-    const Intake port{.profile = &Newest(), .handled = HandledTypes::All().Without(kUnhandled)};
-    const Received received{.bytes = kHeaderBytes + datagram.payload.size()};
-    std::optional<Rule> refused = Admit(received, &datagram.header, port).refused;
-    if (datagram.header.mmap) {
-      std::vector<Reference> references;
-      ASSERT_TRUE(DecodeReferences(datagram.payload, false, MachineByteOrder(), references));
-      const auto bad = segments_.Accept(kPeer, references, holdings);
-      if (!refused) refused = bad;
-    }
-    if (refused) {
-      Step(assemblies_, Refused{datagram.header.stream, kPeer, *refused}, actions_);
-    } else {
-      Step(assemblies_,
-           portproof::Datagram{datagram.header, kPeer,
-                               static_cast<uint32_t>(datagram.payload.size())},
-           actions_);
-    }
-    for (const Action& action : actions_) Perform(action, datagram, holdings);
-  }
-  void SenderDied() {
-    Step(assemblies_, portproof::SenderDied{kPeer}, actions_);
-    std::vector<Holding> none;
-    for (const Action& action : actions_) Perform(action, {}, none);
-    segments_.SenderDied(kPeer);
-  }
-  void ReleaseTaken() {
-    for (const Holding& holding : taken_) segments_.Release(holding);
-    taken_.clear();
-  }
+  LocalPort& port() { return *port_; }
+  const SegmentTable& table() { return port_->receiver->options().process->machine().segments(); }
+  std::vector<std::shared_ptr<Segment>>& segments() { return segments_; }
 
+  RefusingKernel kernel;
   bool takes = false;  // the handler keeps what it gets
-  std::vector<std::string> delivered;
-  uint32_t refused_count = 0;
-  const SegmentTable& table() const { return segments_.table(); }
+  std::vector<Payload> taken;
 
  private:
-  struct Part {
-    std::string bytes;
-    std::vector<Holding> holdings;
-  };
-
-  void Append(Part& part, const WireDatagram& datagram, const std::vector<Holding>& holdings) {
-    if (!datagram.header.mmap) part.bytes.append(datagram.payload.begin(), datagram.payload.end());
-    for (const Holding& holding : holdings) {
-      const auto memory = segments_.Memory(holding);
-      part.bytes.append(memory.begin(), memory.end());
-      part.holdings.push_back(holding);
-    }
-  }
-  void Handle(Part& part) {
-    delivered.push_back(part.bytes);
-    taken_.insert(taken_.end(), part.holdings.begin(), part.holdings.end());
-    part = {};
-    if (!takes) ReleaseTaken();
-  }
-  void Perform(const Action& action, const WireDatagram& datagram,
-               const std::vector<Holding>& holdings) {
-    Part whole;
-    switch (action.kind) {
-      case Action::Kind::kDeliver:
-        Append(whole, datagram, holdings);
-        Handle(whole);
-        return;
-      case Action::Kind::kOpen:
-      case Action::Kind::kAppend:
-        Append(open_[action.slot], datagram, holdings);
-        return;
-      case Action::Kind::kFinish:
-        Append(open_[action.slot], datagram, holdings);
-        Handle(open_[action.slot]);
-        return;
-      case Action::Kind::kRefuse:
-        ++refused_count;
-        for (const Holding& holding : holdings) segments_.Release(holding);
-        return;
-      case Action::Kind::kCancel:
-      case Action::Kind::kDrop:
-        ADD_FAILURE() << "nothing is tracked";
-        return;
-      case Action::Kind::kDiscard:
-        for (const Holding& holding : open_[action.slot].holdings) segments_.Release(holding);
-        open_[action.slot] = {};
-        return;
-    }
-  }
-
-  SegmentReceiver segments_{SegmentConfig{}};
-  Reassembly assemblies_;
-  Actions actions_;
-  std::map<uint32_t, Part> open_;
-  std::vector<Holding> taken_;
+  std::optional<LocalPort> port_;
+  std::vector<std::shared_ptr<Segment>> segments_;
+  std::deque<std::string> texts_;
+  std::map<uint64_t, std::pair<uint32_t, ChunkRange>> ranges_;  // by buffer id
+  uint64_t written_ = 0;
+  uint64_t completed_ = 0;
+  uint32_t next_stream_ = 1;
 };
 
 // Ninety buffers, in two segments by turns: more runs than one datagram takes.
@@ -315,147 +170,141 @@ const std::vector<std::vector<Piece>>& Chains() {
   return chains;
 }
 
+// SHM-6
 TEST(SegmentFlow, SHM_6_EveryChainArrivesAndEveryChunkIsFreed) {
   for (const bool takes : {false, true}) {
     for (const std::vector<Piece>& chain : Chains()) {
-      Sender sender;
-      ReceiveEnd receiver(sender.segments());
-      receiver.takes = takes;
-      const std::string bytes = sender.Write(chain);
-      sender.Send();
-      for (const WireDatagram& datagram : sender.wire()) receiver.Receive(datagram);
-      ASSERT_EQ(receiver.delivered.size(), 1U);
-      EXPECT_TRUE(receiver.delivered.front() == bytes);
-      EXPECT_EQ(receiver.refused_count, 0U);
+      Flow flow;
+      flow.takes = takes;
+      const std::string bytes = flow.Write(chain);
+      flow.port().Drain();
+      ASSERT_EQ(flow.port().delivered.size(), 1U);
+      EXPECT_TRUE(flow.port().delivered.front().text == bytes);
+      EXPECT_EQ(flow.port().receiver->refusals(), 0U);
       if (!takes) {
-        EXPECT_EQ(receiver.table().held_chunks(), 0U);
+        EXPECT_EQ(flow.table().held_chunks(), 0U);
       }
-      receiver.ReleaseTaken();
-      sender.ExpectIdle();
+      flow.taken.clear();
+      flow.ExpectIdle();
     }
   }
 }
 
-TEST(SegmentFlow, SHM_3_AMixedMessageGoesPlainAsAWhole) {
-  Sender sender;
-  ReceiveEnd receiver(sender.segments());
-  const std::string bytes = sender.Write({{.shared = false, .bytes = 100}, {.bytes = 50000}});
-  sender.Send();
-  EXPECT_EQ(sender.wire().size(), 4U);
-  for (const WireDatagram& datagram : sender.wire()) {
-    EXPECT_FALSE(datagram.header.mmap);
-    receiver.Receive(datagram);
+// How many datagrams with and without references wait in the socket.
+std::vector<bool> SharedOf(int socket) {
+  std::vector<bool> shared;
+  std::vector<uint8_t> bytes(17000);
+  for (ssize_t got = 0; (got = ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0;) {
+    shared.push_back(DecodeHeader({bytes.data(), static_cast<size_t>(got)})->header.mmap);
   }
-  ASSERT_EQ(receiver.delivered.size(), 1U);
-  EXPECT_TRUE(receiver.delivered.front() == bytes);
-  sender.ExpectIdle();
+  return shared;
 }
 
+TEST(SegmentFlow, SHM_3_AMixedMessageGoesPlainAsAWhole) {
+  Flow flow;
+  flow.Write({{.shared = false, .bytes = 100}, {.bytes = 50000}});
+  EXPECT_EQ(SharedOf(flow.port().receiver->fd()), std::vector<bool>(4, false));
+  flow.ExpectIdle();
+}
+
+// SHM-4, SHM-5: one run more than a datagram takes, and in that run twelve bytes.
 TEST(SegmentFlow, SHM_5_EachDatagramSaysWhatItCarries) {
-  Sender sender;
-  // One run more than a datagram takes, and in that run twelve bytes.
   std::vector<Piece> chain = ManyRuns(12);
   chain.erase(chain.begin(), chain.begin() + 10);
   ASSERT_EQ(chain.size(), 80U);
-  const std::string bytes = sender.Write(chain);
-  sender.Send();
-  ASSERT_EQ(sender.wire().size(), 2U);
-  EXPECT_TRUE(sender.wire()[0].header.mmap);
-  EXPECT_FALSE(sender.wire()[1].header.mmap);  // SHM-4
-  ReceiveEnd receiver(sender.segments());
-  for (const WireDatagram& datagram : sender.wire()) receiver.Receive(datagram);
-  ASSERT_EQ(receiver.delivered.size(), 1U);
-  EXPECT_TRUE(receiver.delivered.front() == bytes);
-  sender.ExpectIdle();
+  Flow seen;
+  seen.Write(chain);
+  EXPECT_EQ(SharedOf(seen.port().receiver->fd()), (std::vector<bool>{true, false}));
+  Flow flow;
+  const std::string bytes = flow.Write(chain);
+  flow.port().Drain();
+  ASSERT_EQ(flow.port().delivered.size(), 1U);
+  EXPECT_TRUE(flow.port().delivered.front().text == bytes);
+  flow.ExpectIdle();
 }
 
 TEST(SegmentFlow, SHM_6_WhatIsRefusedIsFreedByTheReceiver) {
+  constexpr uint8_t kUnhandled = 28;  // refused by HDR-4
   for (const std::vector<Piece>& chain : Chains()) {
-    Sender sender;
-    ReceiveEnd unhandled(sender.segments());
-    sender.Write(chain, kUnhandled);
-    sender.Send();
-    for (const WireDatagram& datagram : sender.wire()) unhandled.Receive(datagram);
-    EXPECT_EQ(unhandled.refused_count, sender.wire().size());
-    sender.ExpectIdle();
+    Flow flow({.handled = HandledTypes::All().Without(kUnhandled)});
+    flow.Write(chain, kUnhandled);
+    flow.port().Drain();
+    EXPECT_TRUE(flow.port().delivered.empty());
+    EXPECT_GT(flow.port().receiver->refusals(Rule::kHdr4), 0U);
+    flow.ExpectIdle();
   }
-  Sender sender;
-  ReceiveEnd full(sender.segments(), 0);  // FRG-8: no assembly may be open
-  sender.Write(ManyRuns(200));
-  sender.Send();
-  for (const WireDatagram& datagram : sender.wire()) full.Receive(datagram);
-  EXPECT_EQ(full.refused_count, 2U);
-  sender.ExpectIdle();
+  Flow full({.limits = {.open = 0}});  // FRG-8: no assembly may be open
+  full.Write(ManyRuns(200));
+  full.port().Drain();
+  EXPECT_EQ(full.port().receiver->refusals(), 2U);
+  full.ExpectIdle();
 }
 
 TEST(SegmentFlow, SHM_2_AReplayedDatagramTakesNothing) {
-  Sender sender;
-  ReceiveEnd receiver(sender.segments());
-  receiver.takes = true;
-  sender.Write({{.bytes = 50000}});
-  sender.Send();
-  receiver.Receive(sender.wire().front());
-  receiver.Receive(sender.wire().front());  // still held
-  EXPECT_EQ(receiver.refused_count, 1U);
-  receiver.ReleaseTaken();
-  receiver.Receive(sender.wire().front());  // free by now
-  EXPECT_EQ(receiver.refused_count, 2U);
-  sender.ExpectIdle();
+  Flow flow;
+  flow.takes = true;
+  flow.Write({{.bytes = 50000}});
+  flow.port().Drain();
+  const Header replayed = {.stream = 1, .pid = ::getpid(), .type = 27, .mmap = true};
+  const std::string reference = testing::ReferenceText({0, 0, 50000});
+  SendRaw(flow.port(), replayed, reference);
+  flow.port().Drain();  // still held
+  EXPECT_EQ(flow.port().receiver->refusals(Rule::kShm2), 1U);
+  flow.taken.clear();
+  SendRaw(flow.port(), replayed, reference);
+  flow.port().Drain();  // free by now
+  EXPECT_EQ(flow.port().receiver->refusals(Rule::kShm2), 2U);
+  flow.ExpectIdle();
 }
 
 TEST(SegmentFlow, SHM_6_WhatWasNotSentIsFreedByItsSender) {
   for (const std::vector<Piece>& chain : Chains()) {
     for (int way = 0; way < 3; ++way) {
-      Sender sender;
-      sender.Write(chain);
-      if (way == 0) sender.MessageError();
-      if (way == 1) sender.PortError();  // the peer is dead
-      if (way == 2) sender.Close();
-      EXPECT_TRUE(sender.wire().empty());
-      sender.ExpectIdle();
+      Flow flow;
+      flow.kernel.error = way == 0 ? EMSGSIZE : way == 1 ? EPIPE : EAGAIN;
+      flow.Write(chain);
+      if (way == 2) flow.port().sender->Close();
+      flow.kernel.error = 0;
+      flow.port().Drain();
+      EXPECT_TRUE(flow.port().delivered.empty());
+      flow.ExpectIdle();
     }
   }
 }
 
 TEST(SegmentFlow, SHM_6_HalfAMessageIsFreedByBoth) {
-  Sender sender;
-  ReceiveEnd receiver(sender.segments());
-  sender.Write(ManyRuns(200));
-  sender.Send(1);
-  sender.PortError();
-  ASSERT_EQ(sender.wire().size(), 1U);
-  receiver.Receive(sender.wire().front());
-  EXPECT_EQ(receiver.table().held_chunks(), 79U);
-  receiver.SenderDied();  // FRG-9: the assembly goes, and its chunks
-  EXPECT_TRUE(receiver.delivered.empty());
-  EXPECT_EQ(receiver.table().mapped(), 0U);
-  sender.ExpectIdle();
+  Flow flow;
+  flow.kernel.error = EPIPE;
+  flow.kernel.count = 1;
+  flow.Write(ManyRuns(200));
+  flow.port().Drain();
+  EXPECT_EQ(flow.table().held_chunks(), 79U);
+  flow.port().receiver->SenderDied(::getpid());  // FRG-9: the assembly goes, and its chunks
+  EXPECT_TRUE(flow.port().delivered.empty());
+  EXPECT_EQ(flow.table().mapped(), 0U);
+  flow.ExpectIdle();
 }
 
 TEST(SegmentFlow, SHM_13_TheHandlerKeepsWhatItTookWhenTheSenderDies) {
-  std::optional<Sender> sender(std::in_place);
-  ReceiveEnd receiver(sender->segments());
-  receiver.takes = true;
-  sender->Write({{.bytes = 50000}});
-  sender->Send();
-  receiver.Receive(sender->wire().front());
-  receiver.SenderDied();
-  EXPECT_EQ(receiver.table().mapped(), 1U);
-  receiver.ReleaseTaken();
-  EXPECT_EQ(receiver.table().mapped(), 0U);
-  sender->ExpectIdle();
+  Flow flow;
+  flow.takes = true;
+  flow.Write({{.bytes = 50000}});
+  flow.port().Drain();
+  flow.port().receiver->SenderDied(::getpid());
+  EXPECT_EQ(flow.table().mapped(), 1U);
+  flow.taken.clear();
+  EXPECT_EQ(flow.table().mapped(), 0U);
+  flow.ExpectIdle();
 }
 
 TEST(SegmentFlow, SHM_6_ADeadReceiversChunksComeBack) {
   for (const std::vector<Piece>& chain : Chains()) {
-    Sender sender;
-    {
-      ReceiveEnd receiver(sender.segments());
-      sender.Write(chain);
-      sender.Send();
-    }  // with everything unread
-    for (Segment& segment : sender.segments()) segment.ReceiverDied();
-    sender.ExpectIdle();
+    Flow flow;
+    flow.Write(chain);
+    flow.port().receiver.reset();  // with everything unread
+    flow.TakeCompletions();
+    for (const auto& segment : flow.segments()) segment->ReceiverDied();
+    flow.ExpectIdle();
   }
 }
 

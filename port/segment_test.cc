@@ -24,8 +24,8 @@
 #include <vector>
 
 #include "port/owned_fd.h"
+#include "port/receiving_process.h"
 #include "port/segment_guard.h"
-#include "port/segment_receiver.h"
 
 namespace portproof {
 namespace {
@@ -80,11 +80,74 @@ OwnedFd Forge(const Forgery& forgery) {
   return fd;
 }
 
+// A process with one port and no socket: what it is told of announcements and references,
+// and the parts that it has of them.
+class SegmentDesk {
+ public:
+  std::optional<Rule> Announce(int32_t sender, std::vector<OwnedFd> descriptors) {
+    Fds fds;
+    for (OwnedFd& fd : descriptors) fds.push_back(std::move(fd));
+    Step(machine(), Announced{port_, process_->Describe(sender, fds)}, process_->view(), actions_);
+    if (actions_.front().kind == Kind::kMap) {
+      const ReceiveAction map = actions_.front();
+      Step(machine(), Mapped{map.slot, process_->Map(map, fds.front().get())}, process_->view(),
+           actions_);
+    }
+    return actions_.empty() ? std::nullopt : actions_.front().rule;
+  }
+  std::optional<Rule> Accept(int32_t sender, const std::vector<Reference>& references) {
+    const Header header{.stream = 1, .pid = sender, .type = 3, .mmap = true};
+    const ReferenceList named{.well_formed = true, .references = references};
+    const auto bytes = static_cast<uint32_t>(references.size() * kReferenceBytes);
+    const Arrival arrival{.port = port_,
+                          .received = {.bytes = kHeaderBytes + bytes},
+                          .header = &header,
+                          .payload_bytes = bytes,
+                          .named = &named};
+    Step(machine(), arrival, process_->view(), actions_);
+    std::optional<Rule> refused;
+    for (const ReceiveAction& action : actions_) {
+      if (action.kind == Kind::kFree) process_->Free(action.holding);
+      if (action.kind == Kind::kLend) {
+        holdings.push_back(action.holding);
+        parts.push_back(process_->Lend(action.holding));
+      }
+      if (action.kind == Kind::kRefuse) refused = action.rule;
+    }
+    return refused;
+  }
+  void SenderDied(int32_t sender) { Unmap(portproof::SenderDied{port_, sender}); }
+  const SegmentTable& table() { return machine().segments(); }
+  bool Damaged(const Holding& holding) const { return process_->Damaged(holding); }
+
+  std::vector<Holding> holdings;  // of the parts
+  std::vector<Part> parts;
+
+ private:
+  using Kind = ReceiveAction::Kind;
+
+  ReceiveMachine& machine() { return process_->machine(); }
+  void Unmap(const ReceiveEvent& event) {
+    Step(machine(), event, process_->view(), actions_);
+    for (const ReceiveAction& action : actions_) {
+      if (action.kind == Kind::kUnmap) process_->Unmap(action.slot);
+    }
+  }
+
+  std::shared_ptr<ReceivingProcess> process_ = ReceivingProcess::Create(SegmentConfig{});
+  uint32_t port_ = machine().AddPort(
+      {.profile = ResolveProfile("unit-1.18.0")->profile});  // where nothing is held
+  ReceiveActions actions_;
+};
+
 class SegmentTest : public testing::Test {
  protected:
   void TearDown() override {
-    receiver_.Close();
-    EXPECT_EQ(receiver_.table().mapped(), 0U);
+    receiver_->parts.clear();
+    receiver_->SenderDied(kPeer);
+    receiver_->SenderDied(kOther);
+    EXPECT_EQ(receiver_->table().mapped(), 0U);
+    receiver_.reset();
     EXPECT_EQ(OpenDescriptors(), descriptors_);
     EXPECT_FALSE(AnyMapped());
   }
@@ -96,15 +159,14 @@ class SegmentTest : public testing::Test {
     return *std::move(segment);
   }
   std::optional<Rule> Announce(const Segment& segment, int32_t pid = kPeer) {
-    return receiver_.Announce(pid, CopyOf(segment.fd()));
+    return receiver_->Announce(pid, CopyOf(segment.fd()));
   }
   std::optional<Rule> Accept(const std::vector<Reference>& references, int32_t pid = kPeer) {
-    return receiver_.Accept(pid, references, holdings_);
+    return receiver_->Accept(pid, references);
   }
 
   size_t descriptors_ = OpenDescriptors();
-  SegmentReceiver receiver_{SegmentConfig{}};
-  std::vector<Holding> holdings_;
+  std::optional<SegmentDesk> receiver_{std::in_place};
 };
 
 TEST_F(SegmentTest, SHM_6_BytesArriveInPlaceAndTheReceiverFreesTheirChunks) {
@@ -124,10 +186,10 @@ TEST_F(SegmentTest, SHM_6_BytesArriveInPlaceAndTheReceiverFreesTheirChunks) {
   EXPECT_EQ(segment.Release(*range), 0U);
   EXPECT_EQ(segment.FreeCount(), 636U);
   ASSERT_EQ(Accept({reference}), kGood);
-  const auto memory = receiver_.Memory(holdings_.front());
+  const auto memory = receiver_->parts.front().bytes();
   EXPECT_EQ(memory.size(), 50000U);
   EXPECT_EQ(std::count(memory.begin(), memory.end(), 'x'), 50000);
-  receiver_.Release(holdings_.front());
+  receiver_->parts.clear();
   EXPECT_EQ(segment.FreeCount(), 640U);
   EXPECT_EQ(segment.OwnCount(), 0U);
 }
@@ -154,16 +216,16 @@ TEST_F(SegmentTest, SHM_8_RefusesWhatIsNoSegment) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   OwnedFd write_end(pipe_ends[1]);
-  EXPECT_EQ(receiver_.Announce(kPeer, One(pipe_ends[0])), Rule::kShm8);
-  EXPECT_EQ(receiver_.Announce(kPeer, {}), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(pipe_ends[0])), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, {}), Rule::kShm8);
   std::vector<OwnedFd> two = One(Forge({}).Release());
   two.push_back(Forge({}));
-  EXPECT_EQ(receiver_.Announce(kPeer, std::move(two)), Rule::kShm8);
-  EXPECT_EQ(receiver_.Announce(kPeer, One(open("/proc/self/exe", O_RDONLY | O_CLOEXEC))),
+  EXPECT_EQ(receiver_->Announce(kPeer, std::move(two)), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(open("/proc/self/exe", O_RDONLY | O_CLOEXEC))),
             Rule::kShm8);
-  EXPECT_EQ(receiver_.Announce(kPeer, One(open("/dev/zero", O_RDWR | O_CLOEXEC))), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(open("/dev/zero", O_RDWR | O_CLOEXEC))), Rule::kShm8);
   for (const size_t bytes : {size_t{0}, size_t{8}, size_t{2048}, kUnitBytes - 1, kUnitBytes + 1}) {
-    EXPECT_EQ(receiver_.Announce(kPeer, One(Forge({.bytes = bytes}).Release())), Rule::kShm8)
+    EXPECT_EQ(receiver_->Announce(kPeer, One(Forge({.bytes = bytes}).Release())), Rule::kShm8)
         << bytes;
   }
 }
@@ -171,9 +233,9 @@ TEST_F(SegmentTest, SHM_8_RefusesWhatIsNoSegment) {
 TEST_F(SegmentTest, SHM_8_RefusesWhatCannotBeWritten) {
   const OwnedFd file = Forge({});
   const std::string path = "/proc/self/fd/" + std::to_string(file.get());
-  EXPECT_EQ(receiver_.Announce(kPeer, One(open(path.c_str(), O_RDONLY | O_CLOEXEC))), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(open(path.c_str(), O_RDONLY | O_CLOEXEC))), Rule::kShm8);
   OwnedFd sealed = Forge({.seals = F_SEAL_SHRINK | F_SEAL_WRITE});
-  EXPECT_EQ(receiver_.Announce(kPeer, One(sealed.Release())), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(sealed.Release())), Rule::kShm8);
 }
 
 TEST_F(SegmentTest, SHM_8_RefusesDuplicatesHugeIdsAndOthersNames) {
@@ -184,7 +246,7 @@ TEST_F(SegmentTest, SHM_8_RefusesDuplicatesHugeIdsAndOthersNames) {
   EXPECT_EQ(Announce(Create(1024)), Rule::kShm8);
   EXPECT_EQ(Announce(Create(0xffffffff)), Rule::kShm8);
   EXPECT_EQ(Announce(Create(8), kOther), Rule::kShm8);
-  EXPECT_EQ(receiver_.table().mapped(), 1U);
+  EXPECT_EQ(receiver_->table().mapped(), 1U);
 }
 
 TEST_F(SegmentTest, SHM_2_RefusedMessagesFreeTheirGoodChunksOnce) {
@@ -203,7 +265,7 @@ TEST_F(SegmentTest, SHM_2_RefusedMessagesFreeTheirGoodChunksOnce) {
     EXPECT_EQ(segment.FreeCount(), 640U) << ToString(bad);
     EXPECT_EQ(other.FreeCount(), 640U);
   }
-  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+  EXPECT_EQ(receiver_->table().held_chunks(), 0U);
 }
 
 TEST_F(SegmentTest, SHM_13_ATakenChunkOutlivesItsSender) {
@@ -216,12 +278,11 @@ TEST_F(SegmentTest, SHM_13_ATakenChunkOutlivesItsSender) {
     segment.HandedOver({0, range->first, 5});
     ASSERT_EQ(Accept({{0, range->first, 5}}), kGood);
   }
-  receiver_.SenderDied(kPeer);
-  EXPECT_EQ(receiver_.table().mapped(), 1U);
-  EXPECT_EQ(std::memcmp(receiver_.Memory(holdings_.front()).data(), "taken", 5), 0);
-  receiver_.Close();
-  receiver_.Release(holdings_.front());
-  EXPECT_EQ(receiver_.table().mapped(), 0U);
+  receiver_->SenderDied(kPeer);
+  EXPECT_EQ(receiver_->table().mapped(), 1U);
+  EXPECT_EQ(std::memcmp(receiver_->parts.front().bytes().data(), "taken", 5), 0);
+  receiver_->parts.clear();
+  EXPECT_EQ(receiver_->table().mapped(), 0U);
 }
 
 TEST_F(SegmentTest, SHM_6_ADeadReceiverLeavesTheRestToItsSender) {
@@ -279,61 +340,61 @@ TEST_F(SegmentTest, SHM_8_TheGuardPassesOnWhatWasSent) {
 
 // Last in the file: the guard, once installed, stays.
 TEST_F(SegmentTest, SHM_8_UnsealedOnesNeedTheGuardAndMayThenBeTruncated) {
-  EXPECT_EQ(receiver_.Announce(kPeer, One(Forge({.seals = F_SEAL_GROW}).Release())), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(Forge({.seals = F_SEAL_GROW}).Release())), Rule::kShm8);
   Forgery unsealed{.seals = 0};
-  EXPECT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), Rule::kShm8);
+  EXPECT_EQ(receiver_->Announce(kPeer, One(Forge(unsealed).Release())), Rule::kShm8);
   ASSERT_TRUE(SegmentGuard::Install());
   ASSERT_TRUE(SegmentGuard::Install());
   OwnedFd file = Forge(unsealed);
-  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  ASSERT_EQ(receiver_->Announce(kPeer, CopyOf(file.get())), kGood);
   unsealed.header.id = 1;
-  ASSERT_EQ(receiver_.Announce(kPeer, One(Forge(unsealed).Release())), kGood);
+  ASSERT_EQ(receiver_->Announce(kPeer, One(Forge(unsealed).Release())), kGood);
   Mapping peer = Mapping::Map(Kernel::Real(), file.get(), kUnitBytes);
   AtomicWords words = peer.Words(SegmentLayout::kOosm);
   ASSERT_EQ(AllocateChunks(words, kUnitGeometry, 4), 0U);
   ASSERT_EQ(Accept({{0, 0, 1}, {0, 2, 16385}}), kGood);
-  const std::vector<Holding> held = holdings_;
+  const std::vector<Holding> held = receiver_->holdings;
   ASSERT_EQ(ftruncate(file.get(), 4096), 0);
-  EXPECT_FALSE(receiver_.Damaged(held[0]));
+  EXPECT_FALSE(receiver_->Damaged(held[0]));
   errno = EXDEV;
-  EXPECT_EQ(receiver_.Memory(held[1])[16384], 0);  // would be fatal
+  EXPECT_EQ(receiver_->parts[1].bytes()[16384], 0);  // would be fatal
   EXPECT_EQ(errno, EXDEV);
-  EXPECT_TRUE(receiver_.Damaged(held[0]));
+  EXPECT_TRUE(receiver_->Damaged(held[0]));
   EXPECT_EQ(Accept({{0, 1, 1}}), Rule::kShm2);
-  for (const Holding& holding : held) receiver_.Release(holding);
-  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+  receiver_->parts.clear();
+  EXPECT_EQ(receiver_->table().held_chunks(), 0U);
 }
 
 TEST_F(SegmentTest, SHM_8_ABitmapThatDiesIsNoneThatSaysBusy) {
   ASSERT_TRUE(SegmentGuard::Install());
   const OwnedFd file = Forge({.seals = 0});
-  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  ASSERT_EQ(receiver_->Announce(kPeer, CopyOf(file.get())), kGood);
   ASSERT_EQ(ftruncate(file.get(), 0), 0);
   EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
   EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
-  EXPECT_EQ(receiver_.table().held_chunks(), 0U);
+  EXPECT_EQ(receiver_->table().held_chunks(), 0U);
 }
 
 // What died does not count against what comes after it.
 TEST_F(SegmentTest, SHM_8_AGuardedPlaceIsCleanForTheNext) {
   ASSERT_TRUE(SegmentGuard::Install());
   const OwnedFd dead = Forge({.seals = 0});
-  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(dead.get())), kGood);
+  ASSERT_EQ(receiver_->Announce(kPeer, CopyOf(dead.get())), kGood);
   ASSERT_EQ(ftruncate(dead.get(), 0), 0);
   EXPECT_EQ(Accept({{0, 0, 1}}), Rule::kShm2);
-  receiver_.SenderDied(kPeer);
+  receiver_->SenderDied(kPeer);
   EXPECT_FALSE(AnyMapped());
   const OwnedFd file = Forge({.seals = 0});
-  ASSERT_EQ(receiver_.Announce(kPeer, CopyOf(file.get())), kGood);
+  ASSERT_EQ(receiver_->Announce(kPeer, CopyOf(file.get())), kGood);
   {
     const Mapping peer = Mapping::Map(Kernel::Real(), file.get(), kUnitBytes);
     AtomicWords words = peer.Words(SegmentLayout::kOosm);
     ASSERT_EQ(AllocateChunks(words, kUnitGeometry, 1), 0U);
   }
   ASSERT_EQ(Accept({{0, 0, 1}}), kGood);
-  receiver_.SenderDied(kPeer);
+  receiver_->SenderDied(kPeer);
   EXPECT_TRUE(AnyMapped());
-  receiver_.Release(holdings_.front());
+  receiver_->parts.clear();
   EXPECT_FALSE(AnyMapped());
 }
 

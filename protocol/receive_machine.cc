@@ -93,7 +93,8 @@ void ReceiveMachine::ReadOn(Port& port, bool slots_short, ReceiveActions& action
   actions.push_back({.kind = Kind::kRead, .count = std::min(wanted, port.turn.reads_left)});
 }
 
-void Step(ReceiveMachine& machine, const TurnBegins& begins, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const TurnBegins& begins, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   ReceiveMachine::Port& port = machine.ports_[begins.port];
   if (!port.open) {
@@ -104,7 +105,8 @@ void Step(ReceiveMachine& machine, const TurnBegins& begins, ReceiveActions& act
   ReceiveMachine::ReadOn(port, begins.slots_short, actions);
 }
 
-void Step(ReceiveMachine& machine, const SlotsCounted& counted, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const SlotsCounted& counted, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   ReceiveMachine::Port& port = machine.ports_[counted.port];
   port.caution.Answered(counted.room);
@@ -112,7 +114,8 @@ void Step(ReceiveMachine& machine, const SlotsCounted& counted, ReceiveActions& 
 }
 
 // RCV-6, RCV-7
-void Step(ReceiveMachine& machine, const CallReturned& returned, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const CallReturned& returned, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   ReceiveMachine::Port& port = machine.ports_[returned.port];
   Next next = Next::kEnd;
@@ -120,7 +123,8 @@ void Step(ReceiveMachine& machine, const CallReturned& returned, ReceiveActions&
     next = After(port.turn, returned.answer, returned.count);
     // Behind the last one the call found the socket empty. (Or reset: then an event comes of
     // the peer's close.)
-    if (next == Next::kRead && returned.came_short) next = After(port.turn, Answer::kEmpty, 0);
+    const bool emptied = returned.answer == Answer::kDatagram && returned.came_short;
+    if (next == Next::kRead && emptied) next = After(port.turn, Answer::kEmpty, 0);
   }
   if (next == Next::kRead) {
     ReceiveMachine::ReadOn(port, returned.slots_short, actions);
@@ -292,7 +296,8 @@ void ReceiveMachine::AssembleNamed(Port& port, const Datagram& datagram, const R
   actions.insert(kind == Kind::kDeliver ? actions.end() - 1 : actions.end(), take);
 }
 
-void Step(ReceiveMachine& machine, const Cancelled& cancelled, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const Cancelled& cancelled, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   if (cancelled.header.mf) {
     machine.ports_[cancelled.port].assemblies.Cancel(cancelled.sender, cancelled.header.stream,
@@ -363,7 +368,8 @@ void Step(ReceiveMachine& machine, const GoesOn& goes_on, const SegmentView& vie
 }
 
 // SHM-8
-void Step(ReceiveMachine& machine, const Announced& announced, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const Announced& announced, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   uint32_t slot = 0;
   if (const auto rule = machine.segments_.Announce(announced.announcement, slot)) {
@@ -375,7 +381,8 @@ void Step(ReceiveMachine& machine, const Announced& announced, ReceiveActions& a
 }
 
 // SHM-10: what waited for it gets ready, on whichever port of the process.
-void Step(ReceiveMachine& machine, const Mapped& mapped, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const Mapped& mapped, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   const int32_t sender = machine.segments_.SenderOf(mapped.slot);
   const uint32_t id = machine.segments_.IdOf(mapped.slot);
@@ -389,7 +396,8 @@ void Step(ReceiveMachine& machine, const Mapped& mapped, ReceiveActions& actions
 }
 
 // SHM-6, SHM-13
-void Step(ReceiveMachine& machine, const Released& released, ReceiveActions& actions) {
+void Step(ReceiveMachine& machine, const Released& released, const SegmentView& /*view*/,
+          ReceiveActions& actions) {
   actions.clear();
   const bool unmap = machine.segments_.Release(released.holding);
   actions.push_back({.kind = Kind::kFree, .holding = released.holding});
@@ -424,15 +432,7 @@ void Step(ReceiveMachine& machine, const PortClosed& closed, const SegmentView& 
 
 void Step(ReceiveMachine& machine, const ReceiveEvent& event, const SegmentView& view,
           ReceiveActions& actions) {
-  std::visit(
-      [&](const auto& one) {
-        if constexpr (requires { Step(machine, one, view, actions); }) {
-          Step(machine, one, view, actions);
-        } else {
-          Step(machine, one, actions);
-        }
-      },
-      event);
+  std::visit([&](const auto& one) { Step(machine, one, view, actions); }, event);
 }
 
 }  // namespace portproof

@@ -150,15 +150,15 @@ class ReceiveMachine {
   // What the state of the port itself occupies, unused capacity included (FRG-8).
   uint64_t MemoryBytes(uint32_t port) const;
 
-  friend void Step(ReceiveMachine&, const TurnBegins&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const SlotsCounted&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const CallReturned&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const TurnBegins&, const SegmentView&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const SlotsCounted&, const SegmentView&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const CallReturned&, const SegmentView&, ReceiveActions&);
   friend void Step(ReceiveMachine&, const Arrival&, const SegmentView&, ReceiveActions&);
   friend void Step(ReceiveMachine&, const GoesOn&, const SegmentView&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const Cancelled&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const Announced&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const Mapped&, ReceiveActions&);
-  friend void Step(ReceiveMachine&, const Released&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const Cancelled&, const SegmentView&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const Announced&, const SegmentView&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const Mapped&, const SegmentView&, ReceiveActions&);
+  friend void Step(ReceiveMachine&, const Released&, const SegmentView&, ReceiveActions&);
   friend void Step(ReceiveMachine&, const SenderDied&, const SegmentView&, ReceiveActions&);
   friend void Step(ReceiveMachine&, const PortClosed&, const SegmentView&, ReceiveActions&);
 

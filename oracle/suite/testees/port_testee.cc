@@ -12,7 +12,7 @@
 
 #include "oracle/suite/pattern.h"
 #include "oracle/suite/testees/command_loop.h"
-#include "port/process_segments.h"
+#include "port/receiving_process.h"
 #include "port/receiver.h"
 #include "port/sender.h"
 #include "port/workspace.h"
@@ -80,7 +80,7 @@ class PortTestee : public Port {
   std::unique_ptr<Workspace> workspace_;
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Receiver> receiver_;
-  std::shared_ptr<ProcessSegments> segments_;
+  std::shared_ptr<ReceivingProcess> segments_;
   std::map<uint32_t, std::shared_ptr<Segment>> announced_;
   std::shared_ptr<Segment> own_;
   uint32_t next_segment_ = 0;
@@ -129,7 +129,7 @@ absl::Status PortTestee::AdoptReceiver() {
     if (Handles(profile_->types[number]))
       options.handled = options.handled.With(static_cast<uint8_t>(number));
   }
-  options.segments = segments_;
+  options.process = segments_;
   options.observer = [this](const Refusal& refusal) {
     if (muted_) return;
     events_.push_back({{"ev", refusal.accepted ? "warning" : "refused"},
@@ -152,7 +152,7 @@ StartAnswer PortTestee::Start(const StartRequest& request) {
   start_ = request;
   workspace_ =
       std::make_unique<Workspace>(Kernel::Real(), request.max_size + uint32_t{kHeaderBytes}, 64);
-  segments_ = ProcessSegments::Create({.layout = profile_->segment_layout, .own_pid = start_.pid});
+  segments_ = ReceivingProcess::Create({.layout = profile_->segment_layout, .own_pid = start_.pid});
   absl::Status status = AdoptSender();
   if (status.ok()) status = AdoptReceiver();
   if (!status.ok()) {
@@ -371,7 +371,7 @@ Json PortTestee::Stats() {
   return {{"open_assemblies", receiver_->open_assemblies()},
           {"held_bytes", receiver_->held_bytes()},
           {"queued_messages", sender_->queued_messages()},
-          {"chunks_busy", segments_->receiver().table().held_chunks()}};
+          {"chunks_busy", segments_->machine().segments().held_chunks()}};
 }
 
 void PortTestee::Reset() {
