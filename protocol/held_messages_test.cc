@@ -14,45 +14,43 @@ namespace {
 
 using Ids = std::vector<uint32_t>;
 
+Datagram Of(int32_t sender, uint32_t stream, uint32_t bytes, bool nf, bool mf) {
+  return {{.stream = stream, .pid = sender, .nf = nf, .mf = mf}, sender, bytes};
+}
+
 struct Desk {
   explicit Desk(const ReassemblyLimits& limits = {})
-      : assemblies(With(limits)), budget(assemblies.budget()) {}
-
-  static ReassemblyConfig With(const ReassemblyLimits& limits) {
-    ReassemblyConfig config;
-    config.limits = limits;
-    return config;
-  }
+      : assemblies({.limits = limits}), budget(assemblies.budget()) {}
 
   // The slot, or nullopt where it is refused.
-  std::optional<uint32_t> Hold(const HeldMessage& message, const Ids& unknown) {
-    uint32_t slot = 0;
-    const auto refused = held.Hold(message, unknown, budget, slot, ask);
-    if (!refused) return slot;
+  std::optional<uint32_t> Hold(const Datagram& datagram, const Ids& unknown) {
+    HeldMessage message{datagram, std::nullopt};
+    const HeldMessages before = held;
+    const auto refused = held.Hold(message, unknown, budget, ask);
+    if (!refused) return message.slot;
     EXPECT_EQ(*refused, Rule::kFrg8);
+    EXPECT_TRUE(held == before);
     return std::nullopt;
   }
   std::optional<uint32_t> Hold(int32_t sender, uint32_t stream, const Ids& unknown,
                                uint32_t bytes = 12) {
-    return Hold({.sender = sender, .stream = stream, .bytes = bytes}, unknown);
+    return Hold(Of(sender, stream, bytes, false, false), unknown);
   }
   std::optional<uint32_t> HoldFragment(bool nf, bool mf, const Ids& unknown) {
-    return Hold({.sender = 1, .stream = 5, .bytes = 12, .nf = nf, .mf = mf}, unknown);
+    return Hold(Of(1, 5, 12, nf, mf), unknown);
+  }
+  Ids TakeReady() {
+    Ids slots;
+    while (held.has_ready()) slots.push_back(held.TakeReady(budget).slot);
+    return slots;
   }
   Ids Announced(int32_t sender, uint32_t id) {
-    Ids resumed = {99};
-    held.Announced(sender, id, budget, resumed);
-    return resumed;
+    held.Announced(sender, id);
+    return TakeReady();
   }
-  Action::Kind Fragment(int32_t sender, uint32_t stream, bool nf, bool mf, uint32_t bytes) {
-    Actions actions;
-    Datagram datagram;
-    datagram.sender = sender;
-    datagram.payload_bytes = bytes;
-    datagram.header.stream = stream;
-    datagram.header.nf = nf;
-    datagram.header.mf = mf;
-    Step(assemblies, datagram, actions);
+  ReceiveAction::Kind Fragment(int32_t sender, uint32_t stream, bool nf, bool mf, uint32_t bytes) {
+    ReceiveActions actions;
+    assemblies.Take(Of(sender, stream, bytes, nf, mf), actions);
     return actions.at(0).kind;
   }
 
@@ -61,6 +59,12 @@ struct Desk {
   HeldMessages held;
   Ids ask;
 };
+
+Ids SlotsOf(const std::vector<HeldMessage>& messages) {
+  Ids slots;
+  for (const HeldMessage& message : messages) slots.push_back(message.slot);
+  return slots;
+}
 
 TEST(HeldMessages, SHM_10_AsksOnceAndGoesOnWhenTheAnnouncementCame) {
   Desk desk;
@@ -102,7 +106,7 @@ TEST(HeldMessages, SHM_10_KeepsTheOrderOfAStream) {
   EXPECT_EQ(desk.budget.bytes(), 0U);
 }
 
-using Kind = Action::Kind;
+using Kind = ReceiveAction::Kind;
 
 TEST(HeldMessages, FRG_8_CountAmongTheOpenOfASender) {
   Desk desk({.open_per_sender = 3, .open = 99});
@@ -157,9 +161,9 @@ struct Refusal {
 };
 
 Refusal RefuseOn(Desk& desk) {
-  Refusal refusal;
-  refusal.open_goes_too = desk.held.Refuse(1, 5, desk.budget, refusal.discarded, refusal.resumed);
-  return refusal;
+  std::vector<HeldMessage> discarded;
+  const bool open_goes_too = desk.held.Refuse(1, 5, desk.budget, discarded);
+  return {open_goes_too, SlotsOf(discarded), desk.TakeReady()};
 }
 
 TEST(HeldMessages, FRG_8_ARefusalTearsTheHeldMessageOfItsKey) {
@@ -203,14 +207,14 @@ TEST(HeldMessages, FRG_9_GoWithTheirSender) {
   desk.Hold(1, 1, {2});
   desk.Hold(2, 1, {2});
   desk.Hold(1, 3, {4});
-  Ids discarded = {99};
+  std::vector<HeldMessage> discarded;
   desk.held.SenderDied(1, desk.budget, discarded);
-  EXPECT_EQ(discarded, (Ids{0, 2}));
+  EXPECT_EQ(SlotsOf(discarded), (Ids{0, 2}));
   EXPECT_FALSE(desk.held.MustFollow(1, 1));
   desk.Hold(1, 1, {2});
   EXPECT_EQ(desk.ask, Ids{2});  // the number of a dead process may come back
   desk.held.Close(desk.budget, discarded);
-  EXPECT_EQ(discarded, (Ids{1, 2}));
+  EXPECT_EQ(SlotsOf(discarded), (Ids{1, 2}));
   EXPECT_EQ(desk.held.count(), 0U);
   EXPECT_EQ(desk.budget.bytes(), 0U);
 }

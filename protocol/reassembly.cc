@@ -46,6 +46,11 @@ Header MessageHeader(uint32_t stream, const Assembly& assembly) {
 
 Reassembly::Reassembly(const ReassemblyConfig& config) : config_(config), budget_(config.limits) {}
 
+const Assembly* Reassembly::Find(int32_t sender, uint32_t stream) const {
+  const auto entry = table_.find(KeyOf(sender, stream));
+  return entry == table_.end() ? nullptr : &entry->second;
+}
+
 size_t Reassembly::MemoryBytes() const {
   return sizeof(Reassembly) + table_.capacity() * kPlaceBytes + budget_.MemoryBytes() +
          free_slots_.capacity() * sizeof(uint32_t);

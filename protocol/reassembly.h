@@ -84,6 +84,7 @@ class Reassembly {
   // What FRG-8 counts: the open assemblies, and what HeldMessages charged.
   Budget& budget() { return budget_; }
   const Budget& budget() const { return budget_; }
+  const Assembly* Find(int32_t sender, uint32_t stream) const;  // null where none is open
   // What the state itself occupies, unused capacity included.
   size_t MemoryBytes() const;
 

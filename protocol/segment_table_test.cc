@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,25 +33,52 @@ Announcement Announced(int32_t sender, uint32_t id, const SegmentConfig& config,
   return announcement;
 }
 
+// The rule that an announcement breaks; a copy of the table is asked.
+std::optional<Rule> Judge(SegmentTable table, const Announcement& announcement) {
+  const SegmentTable before = table;
+  uint32_t slot = 0;
+  const auto refused = table.Announce(announcement, slot);
+  EXPECT_TRUE(!refused || table == before);
+  return refused;
+}
+
 // A receiver with the bitmaps of its peers' segments, all busy at first.
-struct Desk {
+struct Desk : SegmentView {
   explicit Desk(const SegmentConfig& config = {}) : table(config) {}
 
   uint32_t Announce(int32_t sender, uint32_t id) {
     const Announcement announcement = Announced(sender, id, table.config());
-    EXPECT_EQ(table.JudgeAnnouncement(announcement), kGood);
+    uint32_t slot = 0;
+    EXPECT_EQ(table.Announce(announcement, slot), kGood);
     EXPECT_EQ(table.IdOf(announcement), id);
-    const uint32_t slot = table.Add(sender, id);
+    EXPECT_EQ(table.Find(sender, id), std::nullopt);  // not before it is mapped
+    table.Mapped(slot, true);
+    EXPECT_EQ(table.Find(sender, id), slot);
     maps[slot] = {};
     return slot;
   }
-  auto WordsOf() {
-    return [this](uint32_t slot) { return ValueWords(maps.at(slot)); };
+  bool AllBusy(uint32_t slot, uint32_t first_chunk, uint32_t chunk_count) const override {
+    std::array<uint64_t, kMapWordsMax> map = maps.at(slot);
+    ValueWords words(map);
+    return portproof::AllBusy(words, first_chunk, chunk_count);
+  }
+  bool Poisoned(uint32_t slot) const override { return poisoned.contains(slot); }
+  void Free(const Holding& holding) {
+    ValueWords words(maps.at(holding.slot));
+    FreeChunks(words, holding.first_chunk, holding.chunk_count);
   }
   std::optional<Rule> Accept(int32_t sender, const std::vector<Reference>& references) {
-    return table.Accept(sender, references, WordsOf(), holdings);
+    const auto refused = table.Accept(sender, references, *this, holdings);
+    if (!refused) return refused;
+    for (const Holding& holding : holdings) Free(holding);
+    holdings.clear();
+    return refused;
   }
-  bool Release(const Holding& holding) { return table.Release(holding, WordsOf()); }
+  bool Release(const Holding& holding) {
+    const bool unmap = table.Release(holding);
+    Free(holding);
+    return unmap;
+  }
   bool IsFree(uint32_t slot, uint32_t chunk) {
     return (maps.at(slot)[chunk / 64] >> chunk % 64 & 1) != 0;
   }
@@ -64,46 +92,47 @@ struct Desk {
 
   SegmentTable table;
   std::map<uint32_t, std::array<uint64_t, kMapWordsMax>> maps;
-  std::vector<Holding> holdings;
+  Holdings holdings;
+  std::set<uint32_t> poisoned;
 };
 
 TEST(Announcement, SHM_8_IsOneFileOfTheRightSizeThatCannotShrink) {
   const SegmentTable table({});
   const Announcement good = Announced(kPeer, 0, table.config());
-  EXPECT_EQ(table.JudgeAnnouncement(good), kGood);
+  EXPECT_EQ(Judge(table, good), kGood);
   for (const uint32_t fds : {0U, 2U, 253U}) {
     Announcement bad = good;
     bad.fds = fds;
-    EXPECT_EQ(table.JudgeAnnouncement(bad), Rule::kShm8) << fds;
+    EXPECT_EQ(Judge(table, bad), Rule::kShm8) << fds;
   }
   for (const uint64_t bytes : {0ULL, 2048ULL, 10489855ULL, 10489857ULL, ~0ULL}) {
     Announcement bad = good;
     bad.file_bytes = bytes;
-    EXPECT_EQ(table.JudgeAnnouncement(bad), Rule::kShm8) << bytes;
+    EXPECT_EQ(Judge(table, bad), Rule::kShm8) << bytes;
   }
   Announcement unsealed = good;
   unsealed.sealed = false;
-  EXPECT_EQ(table.JudgeAnnouncement(unsealed), Rule::kShm8);
+  EXPECT_EQ(Judge(table, unsealed), Rule::kShm8);
   unsealed.guarded = true;
-  EXPECT_EQ(table.JudgeAnnouncement(unsealed), kGood);
+  EXPECT_EQ(Judge(table, unsealed), kGood);
 }
 
 TEST(Announcement, SHM_8_NamesItsSender) {
   const SegmentTable table({});
-  EXPECT_EQ(table.JudgeAnnouncement(Announced(kPeer, 0, table.config(), kOther)), Rule::kShm8);
+  EXPECT_EQ(Judge(table, Announced(kPeer, 0, table.config(), kOther)), Rule::kShm8);
   const SegmentTable sourced({.layout = SegmentLayout::kSourced});
-  EXPECT_EQ(sourced.JudgeAnnouncement(Announced(kPeer, 0, sourced.config())), kGood);
-  EXPECT_EQ(sourced.JudgeAnnouncement(Announced(kPeer, 0, sourced.config(), kOther)), Rule::kShm8);
+  EXPECT_EQ(Judge(sourced, Announced(kPeer, 0, sourced.config())), kGood);
+  EXPECT_EQ(Judge(sourced, Announced(kPeer, 0, sourced.config(), kOther)), Rule::kShm8);
   const SegmentTable seed({.layout = SegmentLayout::kSeed, .own_pid = 7});
-  EXPECT_EQ(seed.JudgeAnnouncement(Announced(kPeer, 0, seed.config())), kGood);
+  EXPECT_EQ(Judge(seed, Announced(kPeer, 0, seed.config())), kGood);
   const SegmentTable not_ours({.layout = SegmentLayout::kSeed, .own_pid = 8});
-  EXPECT_EQ(not_ours.JudgeAnnouncement(Announced(kPeer, 0, not_ours.config())), Rule::kShm8);
+  EXPECT_EQ(Judge(not_ours, Announced(kPeer, 0, not_ours.config())), Rule::kShm8);
 }
 
 TEST(Announcement, SHM_8_HasABoundedIdThatIsNew) {
   Desk desk({.ids_max = 4, .segments_max = 5});
   const auto judge = [&desk](int32_t sender, uint32_t id) {
-    return desk.table.JudgeAnnouncement(Announced(sender, id, desk.table.config()));
+    return Judge(desk.table, Announced(sender, id, desk.table.config()));
   };
   for (const uint32_t id : {4U, 5U, 0x7fffffffU, 0x80000000U, 0xffffffffU}) {
     EXPECT_EQ(judge(kPeer, id), Rule::kShm8) << id;
@@ -234,18 +263,26 @@ struct TurningWords {
 };
 
 TEST(Reference, SHM_9_LooksAtAChunkOnce) {
-  SegmentTable table({});
-  table.Add(kPeer, 0);
-  std::array<uint64_t, kMapWordsMax> looked = {};
-  uint32_t loads = 0;
-  std::vector<Holding> holdings;
+  struct TurningView : SegmentView {
+    bool AllBusy(uint32_t, uint32_t first_chunk, uint32_t chunk_count) const override {
+      TurningWords words{&looked, &loads};
+      return portproof::AllBusy(words, first_chunk, chunk_count);
+    }
+    bool Poisoned(uint32_t) const override { return false; }
+    mutable std::array<uint64_t, kMapWordsMax> looked = {};
+    mutable uint32_t loads = 0;
+  };
+  Desk desk;
+  desk.Announce(kPeer, 0);
+  const TurningView view;
   const Reference whole = {0, 0, 10485760};
-  const auto words_of = [&](uint32_t) { return TurningWords{&looked, &loads}; };
-  ASSERT_EQ(table.Accept(kPeer, {&whole, 1}, words_of, holdings), kGood);
-  EXPECT_EQ(loads, 10U);
-  EXPECT_FALSE(table.Release(holdings.front(), words_of));
-  EXPECT_EQ(loads, 10U);  // what is held is not asked of the peer
-  EXPECT_EQ(table.Accept(kPeer, {&whole, 1}, words_of, holdings), Rule::kShm2);
+  ASSERT_EQ(desk.table.Accept(kPeer, {&whole, 1}, view, desk.holdings), kGood);
+  EXPECT_EQ(view.loads, 10U);
+  const Holding held = desk.holdings.front();
+  EXPECT_EQ(desk.table.Accept(kPeer, {&whole, 1}, view, desk.holdings), Rule::kShm2);
+  EXPECT_EQ(view.loads, 10U);  // what is held is not asked of the peer
+  EXPECT_FALSE(desk.table.Release(held));
+  EXPECT_EQ(view.loads, 10U);
 }
 
 TEST(Segment, SHM_13_StaysWhileAChunkIsHeld) {
@@ -254,13 +291,13 @@ TEST(Segment, SHM_13_StaysWhileAChunkIsHeld) {
   const uint32_t taken = desk.Announce(kPeer, 1);
   const uint32_t other = desk.Announce(kOther, 0);
   ASSERT_EQ(desk.Accept(kPeer, {{1, 0, 1}, {1, 8, 16385}}), kGood);
-  const std::vector<Holding> held = desk.holdings;
+  const Holdings held = desk.holdings;
   std::vector<uint32_t> unmap;
   desk.table.SenderDied(kPeer, unmap);
   EXPECT_EQ(unmap, std::vector{idle});
   EXPECT_EQ(desk.table.mapped(), 2U);
   EXPECT_EQ(desk.Accept(kPeer, {{1, 1, 1}}), Rule::kShm10);  // the dead send nothing
-  EXPECT_EQ(desk.table.JudgeAnnouncement(Announced(kPeer, 1, desk.table.config())), kGood);
+  EXPECT_EQ(Judge(desk.table, Announced(kPeer, 1, desk.table.config())), kGood);
   EXPECT_FALSE(desk.Release(held[0]));
   EXPECT_TRUE(desk.Release(held[1]));
   EXPECT_TRUE(desk.IsFree(taken, 0) && desk.IsFree(taken, 8) && desk.IsFree(taken, 9));
@@ -275,9 +312,9 @@ TEST(Segment, SHM_8_IsOfNoUseOncePoisoned) {
   const uint32_t slot = desk.Announce(kPeer, 0);
   ASSERT_EQ(desk.Accept(kPeer, {{0, 0, 1}}), kGood);
   const Holding held = desk.holdings.front();
-  desk.table.Poison(slot);
-  EXPECT_EQ(ToString(desk.table), "slot 0 segment 0 of 101 holds 1 poisoned\n");
+  desk.poisoned.insert(slot);
   EXPECT_EQ(desk.Accept(kPeer, {{0, 1, 1}}), Rule::kShm2);
+  EXPECT_EQ(ToString(desk.table), "slot 0 segment 0 of 101 holds 1 poisoned\n");
   EXPECT_FALSE(desk.Release(held));
   EXPECT_EQ(desk.table.held_chunks(), 0U);
 }
@@ -303,15 +340,15 @@ TEST(SegmentTable, SHM_14_ATrackingWordLiesInAKnownHeader) {
     desk.Announce(7, 0);
     const uint32_t announced = desk.Announce(7, 3);
     uint32_t slot = 99;
-    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), kGood);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, desk, slot), kGood);
     EXPECT_EQ(slot, announced);
-    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots - 1}, slot), kGood);
-    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots}, slot), Rule::kShm14);
-    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0xffffffff}, slot), Rule::kShm14);
-    EXPECT_EQ(desk.table.JudgeTracking(7, {1, 0}, slot), Rule::kShm14);
-    EXPECT_EQ(desk.table.JudgeTracking(8, {3, 0}, slot), Rule::kShm14);
-    desk.table.Poison(announced);
-    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots - 1}, desk, slot), kGood);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, slots}, desk, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0xffffffff}, desk, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {1, 0}, desk, slot), Rule::kShm14);
+    EXPECT_EQ(desk.table.JudgeTracking(8, {3, 0}, desk, slot), Rule::kShm14);
+    desk.poisoned.insert(announced);
+    EXPECT_EQ(desk.table.JudgeTracking(7, {3, 0}, desk, slot), Rule::kShm14);
   }
 }
 
