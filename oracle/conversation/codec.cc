@@ -9,7 +9,10 @@
 namespace portproof::conversation {
 namespace {
 
-constexpr uint8_t kKinds = std::variant_size_v<Action>;
+// The first byte: below kReceivers a sender's action, from there on one of receivers.
+constexpr uint8_t kKinds = kFirstOfReceivers;
+constexpr uint8_t kReceivers = 128;
+constexpr uint8_t kReceiverKinds = std::variant_size_v<Action> - kFirstOfReceivers;
 
 class Reader {
  public:
@@ -80,6 +83,80 @@ void EncodeFields(const Receive& receive, std::vector<uint8_t>& out) {
   out.push_back(static_cast<uint8_t>(receive.count - 1));
 }
 
+// Bytes: nf, mf, last, mmap, tracked, fresh, port 2 bits; stream 2, type 3, fds 2, other_reply;
+// credentials 2, trouble 3, references 2; bytes; ids 3 bits each; chunk.
+Arrive DecodeArrive(uint8_t sender, Reader& in) {
+  const uint8_t flags = in.Next();
+  const uint8_t what = in.Next();
+  const uint8_t how = in.Next();
+  Arrive arrive{.sender = sender,
+                .port = static_cast<uint8_t>(flags >> 6),
+                .stream = static_cast<uint8_t>(what & 3),
+                .type = static_cast<uint8_t>(what >> 2 & 7),
+                .fds = static_cast<uint8_t>(what >> 5 & 3),
+                .credentials = static_cast<uint8_t>(how & 3),
+                .trouble = static_cast<Trouble>(how >> 2 & 7),
+                .nf = (flags & 1) != 0,
+                .mf = (flags & 2) != 0,
+                .last = (flags & 4) != 0,
+                .other_reply = what >> 7 != 0,
+                .mmap = (flags & 8) != 0,
+                .tracked = (flags & 16) != 0,
+                .fresh = (flags & 32) != 0,
+                .bytes = in.Next(),
+                .references = static_cast<uint8_t>(1 + (how >> 5 & 3))};
+  const uint8_t ids = in.Next();
+  arrive.ids[0] = (ids & 7) % kIdsMax;
+  arrive.ids[1] = (ids >> 3 & 7) % kIdsMax;
+  arrive.chunk = in.Next();
+  return arrive;
+}
+
+void EncodeFields(const Arrive& arrive, std::vector<uint8_t>& out) {
+  out.push_back(static_cast<uint8_t>(arrive.nf | arrive.mf << 1 | arrive.last << 2 |
+                                     arrive.mmap << 3 | arrive.tracked << 4 | arrive.fresh << 5 |
+                                     arrive.port << 6));
+  out.push_back(static_cast<uint8_t>(arrive.stream | arrive.type << 2 | arrive.fds << 5 |
+                                     arrive.other_reply << 7));
+  out.push_back(static_cast<uint8_t>(arrive.credentials |
+                                     static_cast<uint8_t>(arrive.trouble) << 2 |
+                                     (arrive.references - 1) << 5));
+  out.push_back(arrive.bytes);
+  out.push_back(static_cast<uint8_t>(arrive.ids[0] | arrive.ids[1] << 3));
+  out.push_back(arrive.chunk);
+}
+
+// One byte: port 2 bits, id 3, file 3.
+Announce DecodeAnnounce(uint8_t sender, Reader& in) {
+  const uint8_t byte = in.Next();
+  return {sender, static_cast<uint8_t>(byte & 3), static_cast<uint8_t>((byte >> 2 & 7) % kIdsMax),
+          static_cast<File>(byte >> 5)};
+}
+
+void EncodeFields(const Announce& announce, std::vector<uint8_t>& out) {
+  out.push_back(static_cast<uint8_t>(announce.port | announce.id << 2 |
+                                     static_cast<uint8_t>(announce.file) << 5));
+}
+
+// Bytes: chunk 6 bits, spoils; id.
+Tamper DecodeTamper(uint8_t sender, Reader& in) {
+  const uint8_t byte = in.Next();
+  return {sender, static_cast<uint8_t>(in.Next() % kIdsMax), static_cast<uint8_t>(byte & 63),
+          (byte & 64) != 0};
+}
+
+void EncodeFields(const Tamper& tamper, std::vector<uint8_t>& out) {
+  out.push_back(static_cast<uint8_t>(tamper.chunk | tamper.spoils << 6));
+  out.push_back(tamper.id);
+}
+
+void EncodeFields(const GoOn&, std::vector<uint8_t>&) {}
+void EncodeFields(const Release& release, std::vector<uint8_t>& out) {
+  out.push_back(release.which);
+}
+void EncodeFields(const Forget& forget, std::vector<uint8_t>& out) { out.push_back(forget.port); }
+void EncodeFields(const Reopen& reopen, std::vector<uint8_t>& out) { out.push_back(reopen.port); }
+
 void EncodeFields(const Flush&, std::vector<uint8_t>&) {}
 void EncodeFields(const Turn&, std::vector<uint8_t>&) {}
 void EncodeFields(const HangUp&, std::vector<uint8_t>&) {}
@@ -92,8 +169,38 @@ uint8_t SenderOf(const T& action) {
   return 0;
 }
 
+uint8_t HeadOf(size_t kind, uint8_t sender) {
+  if (kind < kFirstOfReceivers) return static_cast<uint8_t>(kind + sender * size_t{kKinds});
+  return static_cast<uint8_t>(kReceivers + kind - kFirstOfReceivers +
+                              sender * size_t{kReceiverKinds});
+}
+
+Action DecodeReceivers(uint8_t head, Reader& in) {
+  const uint8_t sender = head / kReceiverKinds % kSendersMax;
+  const auto port = [&in] { return static_cast<uint8_t>(in.Next() % kPortsMax); };
+  switch (head % kReceiverKinds) {
+    case 0:
+      return DecodeArrive(sender, in);
+    case 1:
+      return DecodeAnnounce(sender, in);
+    case 2:
+      return GoOn{};
+    case 3:
+      return Release{in.Next()};
+    case 4:
+      return Forget{sender, port()};
+    case 5:
+      return Reopen{port()};
+    case 6:
+      return DecodeTamper(sender, in);
+  }
+  std::abort();  // the kinds are seven
+}
+static_assert(kReceiverKinds == 7);
+
 Action DecodeAction(Reader& in) {
   const uint8_t head = in.Next();
+  if (head >= kReceivers) return DecodeReceivers(head - kReceivers, in);
   const uint8_t sender = head / kKinds % kSendersMax;
   switch (head % kKinds) {
     case 0:
@@ -141,6 +248,35 @@ void NormalizeAction(Receive& receive) {
   receive.count = static_cast<uint8_t>(std::clamp<int>(receive.count, 1, 16));
 }
 void NormalizeAction(HangUp&) {}
+void NormalizeAction(Arrive& arrive) {
+  arrive.sender %= kSendersMax;
+  arrive.port %= kPortsMax;
+  arrive.stream %= kStreamsMax;
+  arrive.type %= 8;
+  arrive.fds %= 4;
+  arrive.credentials %= 4;
+  arrive.trouble = static_cast<Trouble>(static_cast<uint8_t>(arrive.trouble) % kTroublesMax);
+  arrive.references = static_cast<uint8_t>(std::clamp<int>(arrive.references, 1, 4));
+  for (uint8_t& id : arrive.ids) id %= kIdsMax;
+}
+void NormalizeAction(Announce& announce) {
+  announce.sender %= kSendersMax;
+  announce.port %= kPortsMax;
+  announce.id %= kIdsMax;
+  announce.file = static_cast<File>(static_cast<uint8_t>(announce.file) % kFilesMax);
+}
+void NormalizeAction(GoOn&) {}
+void NormalizeAction(Release&) {}
+void NormalizeAction(Forget& forget) {
+  forget.sender %= kSendersMax;
+  forget.port %= kPortsMax;
+}
+void NormalizeAction(Reopen& reopen) { reopen.port %= kPortsMax; }
+void NormalizeAction(Tamper& tamper) {
+  tamper.sender %= kSendersMax;
+  tamper.id %= kIdsMax;
+  tamper.chunk %= 64;
+}
 template <typename T>
 void NormalizeAction(T& action) {
   action.sender %= kSendersMax;
@@ -175,7 +311,7 @@ std::vector<uint8_t> Encode(const Conversation& conversation) {
   for (const Action& action : conversation.actions) {
     std::visit(
         [&out, &action](const auto& value) {
-          out.push_back(static_cast<uint8_t>(action.index() + SenderOf(value) * kKinds));
+          out.push_back(HeadOf(action.index(), SenderOf(value)));
           EncodeFields(value, out);
         },
         action);

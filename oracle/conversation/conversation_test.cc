@@ -41,7 +41,8 @@ TEST(ConversationTest, GeneratedAndMutatedOnesAreNormal) {
     ASSERT_EQ(Decode(Encode(conversation)), conversation);
     for (int i = 0; i < 5; ++i) Mutate(dice, conversation);
     ASSERT_EQ(Decode(Encode(conversation)), conversation);
-    const Conversation spliced = Splice(dice, conversation, Generate(dice, 30));
+    const Mix receivers{.receivers = true};
+    const Conversation spliced = Splice(dice, conversation, Generate(dice, 30, receivers));
     ASSERT_EQ(Decode(Encode(spliced)), spliced);
   }
 }
@@ -82,6 +83,39 @@ TEST(ConversationTest, AStoryReads) {
             "  2  the kernel takes 2 more of sender 1, then would block\n"
             "  3  sender 1's loop turns\n"
             "  4  the receiver reads 3");
+}
+
+TEST(ConversationTest, AStoryOfReceiversReads) {
+  Conversation conversation;
+  conversation.actions = {
+      Arrive{.sender = 1, .port = 2, .stream = 3, .fds = 1, .mf = true, .bytes = 7},
+      Arrive{.credentials = 3,
+             .trouble = Trouble::kTruncated,
+             .mmap = true,
+             .tracked = true,
+             .fresh = true,
+             .references = 2,
+             .ids = {1, 0},
+             .chunk = 9},
+      Announce{1, 0, 3, File::kUnsealed},
+      GoOn{},
+      Release{2},
+      Forget{1, 3},
+      Reopen{2},
+      Tamper{0, 1, 5, false},
+      Tamper{0, 1, 5, true}};
+  const std::string story = ToString(conversation);
+  EXPECT_EQ(story.substr(story.find('\n') + 1),
+            "  1  port 2: from sender 1 stream 3 type 0 mf, 7 bytes, 1 fds\n"
+            "  2  port 0: from sender 0 stream 0 type 0, 2 references to segments 1 and 0 from "
+            "chunk 9 taken for it, tracked, 0 bytes, another's credentials, MSG_TRUNC\n"
+            "  3  port 0: sender 1 announces segment 3, not sealed\n"
+            "  4  a held datagram goes on\n"
+            "  5  the application releases reference 2\n"
+            "  6  port 3: sender 1 is dead\n"
+            "  7  port 2 is closed, and opened again\n"
+            "  8  sender 0 turns the bit of chunk 5 of segment 1\n"
+            "  9  a page of sender 0's segment 1 goes");
 }
 
 // The encoding is kept: inputs lie in corpora and vectors.

@@ -61,7 +61,53 @@ Script GenerateScript(Dice& dice, uint8_t senders, Mix mix) {
   return script;
 }
 
+// Few senders, streams and segments, one of each preferred: so datagrams meet.
+uint8_t OftenZero(Dice& dice, uint8_t bound) {
+  return static_cast<uint8_t>(dice.OneIn(2) ? 0 : dice.Below(bound));
+}
+
+Arrive GenerateArrive(Dice& dice, uint8_t senders) {
+  Arrive arrive;
+  arrive.sender = static_cast<uint8_t>(dice.Below(senders));
+  arrive.port = OftenZero(dice, kPortsMax);
+  arrive.stream = OftenZero(dice, kStreamsMax);
+  arrive.type = static_cast<uint8_t>(dice.OneIn(8) ? dice.Below(8) : dice.OneIn(16) ? 1 : 0);
+  if (dice.OneIn(6)) arrive.fds = static_cast<uint8_t>(dice.Below(4));
+  if (dice.OneIn(8)) arrive.credentials = static_cast<uint8_t>(dice.Below(4));
+  if (dice.OneIn(16)) arrive.trouble = static_cast<Trouble>(dice.Below(kTroublesMax));
+  arrive.nf = dice.OneIn(2);
+  arrive.mf = dice.OneIn(2);
+  arrive.last = dice.OneIn(4);
+  arrive.other_reply = dice.OneIn(12);
+  arrive.mmap = dice.OneIn(3);
+  arrive.tracked = dice.OneIn(6);
+  arrive.fresh = !dice.OneIn(8);
+  arrive.bytes = static_cast<uint8_t>(dice.OneIn(6) ? dice.Below(256) : dice.Below(50));
+  arrive.references = static_cast<uint8_t>(1 + dice.Below(dice.OneIn(2) ? 4 : 1));
+  for (uint8_t& id : arrive.ids) id = OftenZero(dice, dice.OneIn(20) ? kIdsMax : kIdsMax - 1);
+  arrive.chunk = static_cast<uint8_t>(dice.OneIn(12) ? dice.Below(256) : dice.Below(56));
+  return arrive;
+}
+
+Action GenerateReceivers(Dice& dice, uint8_t senders) {
+  const auto sender = static_cast<uint8_t>(dice.Below(senders));
+  const uint8_t port = OftenZero(dice, kPortsMax);
+  const auto id = static_cast<uint8_t>(dice.Below(kIdsMax - 1));
+  const uint32_t kind = dice.Below(40);
+  if (kind < 24) return GenerateArrive(dice, senders);
+  if (kind < 28) {
+    const File file = dice.OneIn(4) ? static_cast<File>(dice.Below(kFilesMax)) : File::kGood;
+    return Announce{sender, port, id, file};
+  }
+  if (kind < 34) return GoOn{};
+  if (kind < 37) return Release{static_cast<uint8_t>(dice.Below(8))};
+  if (kind < 38) return Tamper{sender, id, static_cast<uint8_t>(dice.Below(64)), dice.OneIn(8)};
+  if (dice.OneIn(3)) return Reopen{port};
+  return Forget{sender, port};
+}
+
 Action GenerateAction(Dice& dice, uint8_t senders, Mix mix) {
+  if (mix.receivers) return GenerateReceivers(dice, senders);
   const auto sender = static_cast<uint8_t>(dice.Below(senders));
   const uint32_t kind = dice.Below(40);
   if (kind < 16) return GenerateWrite(dice, senders);
@@ -85,6 +131,38 @@ Setup GenerateSetup(Dice& dice) {
   setup.fds = static_cast<uint8_t>(dice.OneIn(4) ? dice.Below(8) : 7);
   setup.stream_keyed = dice.OneIn(4);
   return setup;
+}
+
+// Of the side that the conversation is of.
+Mix MixOf(const Conversation& conversation) {
+  const auto of_receivers = [](const Action& action) {
+    return action.index() >= kFirstOfReceivers;
+  };
+  return {.receivers =
+              std::any_of(conversation.actions.begin(), conversation.actions.end(), of_receivers)};
+}
+
+std::vector<Action> SimplerArrivals(const Arrive& arrive) {
+  std::vector<Action> simpler;
+  const auto add = [&](auto change) {
+    Arrive copy = arrive;
+    change(copy);
+    if (copy != arrive) simpler.push_back(copy);
+  };
+  add([](Arrive& a) { a.trouble = Trouble::kNone; });
+  add([](Arrive& a) { a.fds = 0; });
+  add([](Arrive& a) { a.mmap = a.tracked = a.fresh = false; });
+  add([](Arrive& a) { a.tracked = false; });
+  add([](Arrive& a) { a.references = 1; });
+  add([](Arrive& a) { a.nf = a.mf = false; });
+  add([](Arrive& a) { a.last = a.other_reply = false; });
+  add([](Arrive& a) { a.credentials = a.type = 0; });
+  add([](Arrive& a) { a.bytes = a.bytes > 1 ? 1 : a.bytes; });
+  add([](Arrive& a) { a.chunk = a.chunk > 0 ? a.chunk / 2 : 0; });
+  add([](Arrive& a) { a.ids[0] = a.ids[1] = 0; });
+  add([](Arrive& a) { a.port = a.stream = 0; });
+  add([](Arrive& a) { a.sender = 0; });
+  return simpler;
 }
 
 // The shrinks of one action: each simpler in one respect.
@@ -122,6 +200,12 @@ void AddSimplerActions(const Conversation& conversation, std::vector<Conversatio
     };
     if (const Write* const write = std::get_if<Write>(&conversation.actions[i])) {
       for (Action& action : SimplerWrites(*write)) add(std::move(action));
+    } else if (const Arrive* const arrive = std::get_if<Arrive>(&conversation.actions[i])) {
+      for (Action& action : SimplerArrivals(*arrive)) add(std::move(action));
+    } else if (const Announce* const announce = std::get_if<Announce>(&conversation.actions[i])) {
+      if (announce->file != File::kGood) {
+        add(Announce{announce->sender, announce->port, announce->id, File::kGood});
+      }
     } else if (const Script* const script = std::get_if<Script>(&conversation.actions[i])) {
       if (script->taken > 0) add(Script{script->sender, 0, script->answer});
       if (script->taken > 1) {
@@ -149,16 +233,17 @@ void AddSimplerSetups(const Conversation& conversation, std::vector<Conversation
 void MutateOne(Dice& dice, Conversation& conversation) {
   std::vector<Action>& actions = conversation.actions;
   const uint8_t senders = conversation.setup.senders;
+  const Mix mix = MixOf(conversation);
   const auto any = [&] {
     return actions.begin() +
            static_cast<std::ptrdiff_t>(dice.Below(static_cast<uint32_t>(actions.size())));
   };
   switch (actions.empty() ? 0 : dice.Below(8)) {
     case 0:
-      actions.insert(actions.empty() ? actions.end() : any(), GenerateAction(dice, senders, {}));
+      actions.insert(actions.empty() ? actions.end() : any(), GenerateAction(dice, senders, mix));
       break;
     case 1:
-      actions.push_back(GenerateAction(dice, senders, {}));
+      actions.push_back(GenerateAction(dice, senders, mix));
       break;
     case 2:
       actions.erase(any());
@@ -172,7 +257,7 @@ void MutateOne(Dice& dice, Conversation& conversation) {
       std::iter_swap(any(), any());
       break;
     case 5:
-      *any() = GenerateAction(dice, senders, {});
+      *any() = GenerateAction(dice, senders, mix);
       break;
     case 6: {
       if (Write* const write = std::get_if<Write>(&*any()); write != nullptr) {

@@ -33,7 +33,8 @@ class Dice {
 
 // What a generated conversation may hold beyond what every one holds.
 struct Mix {
-  bool failures = true;  // errors that fail a message or a port, hang-ups, deaths, closing
+  bool failures = true;    // errors that fail a message or a port, hang-ups, deaths, closing
+  bool receivers = false;  // actions of receive ports, instead of senders'
 };
 
 Conversation Generate(Dice& dice, size_t size, Mix mix = {});

@@ -70,6 +70,88 @@ std::string Text(const HangUp&) { return "the receiver hangs up"; }
 std::string Text(const Die& die) { return absl::StrCat("sender ", die.sender, " dies"); }
 std::string Text(const Close& close) { return absl::StrCat("sender ", close.sender, " closes"); }
 
+const char* Text(Trouble trouble) {
+  switch (trouble) {
+    case Trouble::kNone:
+      return "";
+    case Trouble::kFlagOfTwo:
+      return ", flags of 2";
+    case Trouble::kTwoRights:
+      return ", two SCM_RIGHTS";
+    case Trouble::kTruncated:
+      return ", MSG_TRUNC";
+    case Trouble::kControlTruncated:
+      return ", MSG_CTRUNC";
+    case Trouble::kShort:
+      return ", cut short";
+    case Trouble::kNoBytes:
+      return ", no bytes";
+    case Trouble::kHungUp:
+      return ", the end of file";
+  }
+  return "";
+}
+
+const char* Text(File file) {
+  switch (file) {
+    case File::kGood:
+      return "";
+    case File::kWrongSize:
+      return ", of another size";
+    case File::kUnsealed:
+      return ", not sealed";
+    case File::kGuarded:
+      return ", guarded";
+    case File::kForeign:
+      return ", another's";
+    case File::kUnmappable:
+      return ", which cannot be mapped";
+    case File::kNone:
+      return " without a descriptor";
+    case File::kTwo:
+      return " with two descriptors";
+  }
+  return "";
+}
+
+std::string Text(const Arrive& arrive) {
+  static constexpr const char* kCredentials[] = {"", "", ", no credentials",
+                                                 ", another's credentials"};
+  std::string text = absl::StrCat("port ", arrive.port, ": from sender ", arrive.sender, " stream ",
+                                  arrive.stream, " type ", arrive.type, arrive.nf ? " nf" : "",
+                                  arrive.mf ? " mf" : "", arrive.last ? " last" : "");
+  if (arrive.other_reply) absl::StrAppend(&text, " other reply port");
+  if (arrive.mmap) {
+    absl::StrAppend(&text, ", ", arrive.references, " references to segments ", arrive.ids[0],
+                    " and ", arrive.ids[1], " from chunk ", arrive.chunk,
+                    arrive.fresh ? " taken for it" : "");
+  }
+  absl::StrAppend(&text, arrive.tracked ? ", tracked" : "", ", ", arrive.bytes, " bytes");
+  if (arrive.fds != 0) absl::StrAppend(&text, ", ", arrive.fds, " fds");
+  return absl::StrCat(text, kCredentials[arrive.credentials % 4], Text(arrive.trouble));
+}
+std::string Text(const Announce& announce) {
+  return absl::StrCat("port ", announce.port, ": sender ", announce.sender, " announces segment ",
+                      announce.id, Text(announce.file));
+}
+std::string Text(const GoOn&) { return "a held datagram goes on"; }
+std::string Text(const Release& release) {
+  return absl::StrCat("the application releases reference ", release.which);
+}
+std::string Text(const Forget& forget) {
+  return absl::StrCat("port ", forget.port, ": sender ", forget.sender, " is dead");
+}
+std::string Text(const Reopen& reopen) {
+  return absl::StrCat("port ", reopen.port, " is closed, and opened again");
+}
+std::string Text(const Tamper& tamper) {
+  if (tamper.spoils) {
+    return absl::StrCat("a page of sender ", tamper.sender, "'s segment ", tamper.id, " goes");
+  }
+  return absl::StrCat("sender ", tamper.sender, " turns the bit of chunk ", tamper.chunk,
+                      " of segment ", tamper.id);
+}
+
 }  // namespace
 
 std::string ToString(const Setup& setup) {
