@@ -33,6 +33,10 @@ class Floors {
       std::printf("  %3d%% %s\n", 100 * count_[name] / (runs_ > 0 ? runs_ : 1), name);
     }
   }
+  // Seldom, as what has several causes at once is.
+  void ExpectSome(std::initializer_list<const char*> names) {
+    for (const char* name : names) EXPECT_GE(count_[name], 5) << name << " of " << runs_;
+  }
 
  private:
   int runs_ = 0;

@@ -153,9 +153,11 @@ void Step(ReceiveMachine& machine, const Arrival& arrival, const SegmentView& vi
   if (!port.open) [[unlikely]] {  // SHM-6: it came in one call with what made the owner close it
     if (!arrival.received.truncated)
       machine.FreeNamed(datagram.sender, arrival.named, view, actions);
+    machine.ReleaseFreed(actions);
     actions.push_back({.kind = Kind::kDrop});
   } else if (admission.refused) [[unlikely]] {
     machine.RefuseArrival(port, *admission.refused, arrival, admission, view, actions);
+    machine.ReleaseFreed(actions);
   } else {
     if (admission.pid_differs) ReceiveMachine::ReportPid(port, datagram, actions);
     machine.Admitted(port, datagram, arrival.named, false, view, actions);
@@ -194,20 +196,25 @@ void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named named,
   }
   if (named != nullptr && !named->well_formed) {
     Refuse(port, Rule::kShm1, datagram, resumed, view, actions);
-    return;
-  }
-  if (!resumed && Holds(port, datagram, named, view, actions)) return;
-  if (named == nullptr) {
+  } else if (!resumed && Holds(port, datagram, named, view, actions)) {
+    // Until its segments are announced, or refused for want of room.
+  } else if (named == nullptr) {
     Assemble(port, datagram, actions);
-    return;
+  } else {
+    AdmittedNamed(port, datagram, *named, resumed, view, actions);
   }
+  ReleaseFreed(actions);
+}
+
+void ReceiveMachine::AdmittedNamed(Port& port, const Datagram& datagram, const ReferenceList& named,
+                                   bool resumed, const SegmentView& view, ReceiveActions& actions) {
   Holdings holdings;
   std::optional<uint32_t> tracked;
-  if (const auto rule = TakeChunks(datagram, *named, view, holdings, tracked, actions)) {
+  if (const auto rule = TakeChunks(datagram, named, view, holdings, tracked, actions)) {
     Refuse(port, *rule, datagram, resumed, view, actions);
-    return;
+  } else {
+    AssembleNamed(port, datagram, named, holdings, tracked, actions);
   }
-  AssembleNamed(port, datagram, *named, holdings, tracked, actions);
 }
 
 // SHM-10. True: it is held until its segments are announced, or refused for want of room.
@@ -250,15 +257,13 @@ std::optional<Rule> ReceiveMachine::TakeChunks(const Datagram& datagram, const R
                                                std::optional<uint32_t>& tracked,
                                                ReceiveActions& actions) {
   std::optional<Rule> rule = segments_.Accept(datagram.sender, named.references, view, holdings);
-  const bool accepted = !rule.has_value();
-  if (accepted && named.tracking && !datagram.header.nf) {
+  if (!rule && named.tracking && !datagram.header.nf) {
     uint32_t slot = 0;
     rule = segments_.JudgeTracking(datagram.sender, *named.tracking, view, slot);
     if (!rule) tracked = slot;
   }
   if (!rule) return std::nullopt;
   for (const Holding& holding : holdings) {
-    if (accepted) segments_.Release(holding);
     actions.push_back({.kind = Kind::kFree, .holding = holding});
   }
   return rule;
@@ -284,7 +289,6 @@ void ReceiveMachine::AssembleNamed(Port& port, const Datagram& datagram, const R
   const bool stays = Stays(kind);
   const auto place = [&] { return actions.begin() + static_cast<std::ptrdiff_t>(before); };
   for (size_t i = holdings.size(); i-- > 0;) {
-    if (!stays) segments_.Release(holdings[i]);
     actions.insert(place(), {.kind = stays ? Kind::kLend : Kind::kFree, .holding = holdings[i]});
   }
   if (!tracked || (kind != Kind::kDeliver && kind != Kind::kOpen)) return;
@@ -347,10 +351,21 @@ void ReceiveMachine::FreeNamed(int32_t sender, Named named, const SegmentView& v
                                ReceiveActions& actions) {
   if (named == nullptr || !named->well_formed) return;
   Holdings holdings;
-  const bool accepted = !segments_.Accept(sender, named->references, view, holdings);
+  segments_.Accept(sender, named->references, view, holdings);
   for (const Holding& holding : holdings) {
-    if (accepted) segments_.Release(holding);
     actions.push_back({.kind = Kind::kFree, .holding = holding});
+  }
+}
+
+// SHM-6: what a list frees stays held until the whole of it is made, so that two datagrams that
+// go no further free no chunk twice. A dead sender's segment goes with its last chunk (SHM-13).
+void ReceiveMachine::ReleaseFreed(ReceiveActions& actions) {
+  for (size_t i = 0, count = actions.size(); i < count; ++i) {
+    if (actions[i].kind != Kind::kFree) continue;
+    const uint32_t slot = actions[i].holding.slot;
+    if (segments_.Release(actions[i].holding)) {
+      actions.push_back({.kind = Kind::kUnmap, .slot = slot});
+    }
   }
 }
 
@@ -399,9 +414,8 @@ void Step(ReceiveMachine& machine, const Mapped& mapped, const SegmentView& /*vi
 void Step(ReceiveMachine& machine, const Released& released, const SegmentView& /*view*/,
           ReceiveActions& actions) {
   actions.clear();
-  const bool unmap = machine.segments_.Release(released.holding);
   actions.push_back({.kind = Kind::kFree, .holding = released.holding});
-  if (unmap) actions.push_back({.kind = Kind::kUnmap, .slot = released.holding.slot});
+  machine.ReleaseFreed(actions);
 }
 
 // FRG-9
@@ -416,6 +430,7 @@ void Step(ReceiveMachine& machine, const SenderDied& died, const SegmentView& vi
   std::vector<uint32_t> unmap;
   machine.segments_.SenderDied(died.sender, unmap);
   for (const uint32_t slot : unmap) actions.push_back({.kind = Kind::kUnmap, .slot = slot});
+  machine.ReleaseFreed(actions);
 }
 
 // FRG-9, PRT-2
@@ -428,6 +443,7 @@ void Step(ReceiveMachine& machine, const PortClosed& closed, const SegmentView& 
   port.held.Close(port.assemblies.budget(), discarded);
   machine.DropKept(discarded, view, actions);
   port.assemblies.Close(actions);
+  machine.ReleaseFreed(actions);
 }
 
 void Step(ReceiveMachine& machine, const ReceiveEvent& event, const SegmentView& view,

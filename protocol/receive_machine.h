@@ -193,6 +193,8 @@ class ReceiveMachine {
                      const SegmentView& view, ReceiveActions& actions);
   void Admitted(Port& port, const Datagram& datagram, Named named, bool resumed,
                 const SegmentView& view, ReceiveActions& actions);
+  void AdmittedNamed(Port& port, const Datagram& datagram, const ReferenceList& named, bool resumed,
+                     const SegmentView& view, ReceiveActions& actions);
   bool Holds(Port& port, const Datagram& datagram, Named named, const SegmentView& view,
              ReceiveActions& actions);
   std::optional<Rule> TakeChunks(const Datagram& datagram, const ReferenceList& named,
@@ -209,6 +211,7 @@ class ReceiveMachine {
   void DropKept(const std::vector<HeldMessage>& discarded, const SegmentView& view,
                 ReceiveActions& actions);
   void FreeNamed(int32_t sender, Named named, const SegmentView& view, ReceiveActions& actions);
+  void ReleaseFreed(ReceiveActions& actions);
   static void ReportPid(Port& port, const Datagram& datagram, ReceiveActions& actions);
   static void ShrinkIfIdle(Port& port);
 

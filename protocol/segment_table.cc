@@ -72,14 +72,13 @@ bool SegmentTable::FindUnknown(int32_t sender, std::span<const Reference> refere
 }
 
 std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& reference,
-                                        const SegmentView& view, Holding& holding) {
+                                        const SegmentView& view, Holding& holding) const {
   using enum Rule;
   if (reference.segment_id >= config_.ids_max) return kShm2;
   const std::optional<uint32_t> slot = Find(sender, reference.segment_id);
   if (!slot) return kShm10;
-  Segment& segment = segments_[*slot];
-  segment.poisoned |= view.Poisoned(*slot);
-  if (segment.poisoned || !InRange(reference, config_.geometry)) return kShm2;
+  const Segment& segment = segments_[*slot];
+  if (view.Poisoned(*slot) || !InRange(reference, config_.geometry)) return kShm2;
   holding = {*slot, reference.first_chunk, ChunksFor(reference.bytes, config_.geometry),
              reference.bytes};
   const bool nothing_held = VisitChunks(
@@ -87,17 +86,14 @@ std::optional<Rule> SegmentTable::Judge(int32_t sender, const Reference& referen
       [&segment](size_t word, uint64_t bits) { return (segment.held[word] & bits) == 0; });
   if (!nothing_held) return kShm2;  // by an earlier reference of this message, too
   if (!view.AllBusy(*slot, holding.first_chunk, holding.chunk_count)) return kShm2;
-  segment.poisoned = view.Poisoned(*slot);  // the page of the bitmap: its zeros look busy
-  if (segment.poisoned) return kShm2;
+  if (view.Poisoned(*slot)) return kShm2;  // the page of the bitmap: its zeros look busy
   return std::nullopt;
 }
 
 std::optional<Rule> SegmentTable::JudgeTracking(int32_t sender, const Tracking& tracking,
-                                                const SegmentView& view, uint32_t& slot) {
+                                                const SegmentView& view, uint32_t& slot) const {
   const std::optional<uint32_t> found = Find(sender, tracking.mmap_id);
-  if (!found) return Rule::kShm14;
-  segments_[*found].poisoned |= view.Poisoned(*found);
-  if (segments_[*found].poisoned) return Rule::kShm14;
+  if (!found || view.Poisoned(*found)) return Rule::kShm14;
   if (tracking.tracking_id >= TrackingSlots(config_.layout, config_.geometry)) return Rule::kShm14;
   slot = *found;
   return std::nullopt;
@@ -115,9 +111,6 @@ std::optional<Rule> SegmentTable::Accept(int32_t sender, std::span<const Referen
     }
     Hold(holding);
     holdings.push_back(holding);
-  }
-  if (refused) {
-    for (const Holding& holding : holdings) Drop(holding);
   }
   return refused;
 }
@@ -192,8 +185,7 @@ std::string ToString(const SegmentTable& table) {
     const SegmentTable::Segment& segment = table.segments_[slot];
     if (!segment.used) continue;
     absl::StrAppend(&text, "slot ", slot, " segment ", segment.id, " of ", segment.sender,
-                    " holds ", segment.held_count, segment.gone ? " sender dead" : "",
-                    segment.poisoned ? " poisoned" : "", "\n");
+                    " holds ", segment.held_count, segment.gone ? " sender dead" : "", "\n");
   }
   return text;
 }

@@ -6,9 +6,8 @@
 //             they say otherwise
 //   returns   Announce: the slot of a new segment, which counts once it is Mapped; or the
 //             rule it breaks, and then the table is as it was, the old mapping of a duplicate
-//             too. Accept: none, and all chunks named are held; or the rule of the first bad
-//             reference, `holdings` are those of the good ones, to be freed once, and nothing
-//             else changed. Release, SenderDied, Close: the slots that nobody can use any
+//             too. Accept: none, or the rule of the first bad reference; in either case the
+//             chunks of the good ones are held, each once. Release, SenderDied, Close: the slots that nobody can use any
 //             more; the shell unmaps them
 //   holds     for each segment its key and one private bitmap of what is held. What a
 //             peer writes to shared memory is never trusted: a header is judged as a
@@ -74,7 +73,8 @@ class SegmentView {
  public:
   // No bit of these chunks is set in the bitmap of that slot.
   virtual bool AllBusy(uint32_t slot, uint32_t first_chunk, uint32_t chunk_count) const = 0;
-  // A page of it is gone: what was read there may be zeros (SHM-8).
+  // A page of it is gone, for good: what was read there may be zeros, and no reference to it is
+  // good any more (SHM-8).
   virtual bool Poisoned(uint32_t slot) const = 0;
 
  protected:
@@ -102,9 +102,9 @@ class SegmentTable {
 
   // SHM-14: none, and in `slot` whose header has the word of the tracking; else the rule.
   std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking,
-                                    const SegmentView& view, uint32_t& slot);
+                                    const SegmentView& view, uint32_t& slot) const;
 
-  // Takes the chunks of a message over: one holding for each reference, in order.
+  // Takes the chunks of a message over: one holding for each good reference, in order.
   std::optional<Rule> Accept(int32_t sender, std::span<const Reference> references,
                              const SegmentView& view, Holdings& holdings);
   // The chunks are the sender's again, once the bitmap says so. True: unmap the slot.
@@ -127,7 +127,6 @@ class SegmentTable {
     bool used = false;
     bool mapped = false;
     bool gone = false;  // its sender is dead: only what is held keeps it
-    bool poisoned = false;
     std::array<uint64_t, kMapWordsMax> held = {};
 
     friend bool operator==(const Segment&, const Segment&) = default;
@@ -138,7 +137,7 @@ class SegmentTable {
   }
   std::optional<Rule> JudgeAnnouncement(const Announcement& announcement) const;
   std::optional<Rule> Judge(int32_t sender, const Reference& reference, const SegmentView& view,
-                            Holding& holding);
+                            Holding& holding) const;
   void Hold(const Holding& holding);
   void Drop(const Holding& holding);
   void Leave(uint32_t slot, std::vector<uint32_t>& unmap);

@@ -70,7 +70,7 @@ struct Desk : SegmentView {
   std::optional<Rule> Accept(int32_t sender, const std::vector<Reference>& references) {
     const auto refused = table.Accept(sender, references, *this, holdings);
     if (!refused) return refused;
-    for (const Holding& holding : holdings) Free(holding);
+    for (const Holding& holding : holdings) EXPECT_FALSE(Release(holding));
     holdings.clear();
     return refused;
   }
@@ -314,7 +314,7 @@ TEST(Segment, SHM_8_IsOfNoUseOncePoisoned) {
   const Holding held = desk.holdings.front();
   desk.poisoned.insert(slot);
   EXPECT_EQ(desk.Accept(kPeer, {{0, 1, 1}}), Rule::kShm2);
-  EXPECT_EQ(ToString(desk.table), "slot 0 segment 0 of 101 holds 1 poisoned\n");
+  EXPECT_EQ(ToString(desk.table), "slot 0 segment 0 of 101 holds 1\n");
   EXPECT_FALSE(desk.Release(held));
   EXPECT_EQ(desk.table.held_chunks(), 0U);
 }

@@ -80,9 +80,10 @@ Arrive GenerateArrive(Dice& dice, uint8_t senders) {
   arrive.last = dice.OneIn(4);
   arrive.other_reply = dice.OneIn(12);
   arrive.mmap = dice.OneIn(3);
-  arrive.tracked = dice.OneIn(6);
+  arrive.tracked = dice.OneIn(3);
   arrive.fresh = !dice.OneIn(8);
   arrive.bytes = static_cast<uint8_t>(dice.OneIn(6) ? dice.Below(256) : dice.Below(50));
+  if (dice.OneIn(10)) arrive.bytes = arrive.mmap ? 255 : 0;
   arrive.references = static_cast<uint8_t>(1 + dice.Below(dice.OneIn(2) ? 4 : 1));
   for (uint8_t& id : arrive.ids) id = OftenZero(dice, dice.OneIn(20) ? kIdsMax : kIdsMax - 1);
   arrive.chunk = static_cast<uint8_t>(dice.OneIn(12) ? dice.Below(256) : dice.Below(56));
