@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "props/core_receiver.h"
-#include "props/reference_model.h"
+#include "props/machine_process.h"
+#include "props/naive_process.h"
 #include "props/wire.h"
 #include "protocol/control.h"
 
@@ -60,16 +60,16 @@ Wire WireOf(const Given& given, int& next_fd) {
 TEST(ControlProp, EveryReceivedDescriptorIsAdoptedOrClosedExactlyOnce) {
   for (const Profile& profile : Profiles()) {
     const Port port = PortOf(profile);
-    CoreReceiver core(profile, port);
-    ReferenceModel model(port);
+    MachineProcess core(profile, port);
+    NaiveProcess model(port);
     Outcome of_core;
     Outcome of_model;
     int next_fd = 0;
     ForEverythingTheKernelCanGive(port, [&](const Given& given) {
       const int first_fd = next_fd;
       const Wire wire = WireOf(given, next_fd);
-      core.Receive(wire, of_core);
-      model.Receive(wire, of_model);
+      core.Receive(0, wire, of_core);
+      model.Receive(0, wire, of_model);
       ASSERT_TRUE(SameOutcome(of_core, of_model))
           << profile.newest << " " << given.bytes << " bytes " << given.fds << " fds: " << of_core
           << "but " << of_model;

@@ -1,156 +1,121 @@
-// Properties of messages that wait for an announcement, beside open assemblies.
+// SHM-10: holding changes when a message is delivered, never what is delivered.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "props/floors.h"
-#include "props/held_play.h"
-#include "protocol/held_messages.h"
-#include "protocol/reassembly.h"
+#include "props/machine_process.h"
+#include "props/wire.h"
 
 namespace portproof {
 namespace {
 
-using Messages = std::vector<std::vector<int>>;  // the numbers of their datagrams
+constexpr int32_t kSender = 101;
+constexpr uint8_t kSegments = 4;
 
-ReassemblyLimits TinyLimits() {
-  ReassemblyLimits limits;
-  limits.open_per_sender = *rc::gen::element(1U, 2U, 3U, 5U, 64U);
-  limits.open = *rc::gen::element(2U, 4U, 8U, 12U, 128U);
-  limits.assembly_bytes = *rc::gen::element(12U, 100U, 300U, 10000U);
-  limits.bytes = *rc::gen::element(24U, 300U, 800U, 2000U, 200000U);
-  return limits;
-}
-
-// SHM-10, FRG-8, FRG-9, RCV-5
-TEST(HeldMessagesProp, AnyActionsWhateverGoAsTheNaiveModelSaysWithinTheJointLimits) {
-  Floors floors;
-  EXPECT_TRUE(rc::check([&floors] {
-    floors.Begin();
-    const ReassemblyLimits limits = TinyLimits();
-    const size_t size = *rc::gen::resize(100, rc::gen::inRange<size_t>(0, 400));
-    const auto actions = *rc::gen::container<std::vector<uint8_t>>(
-        size, rc::gen::resize(100, rc::gen::cast<uint8_t>(rc::gen::inRange(0, 256))));
-    std::set<std::string> reached;
-    const std::string difference = PlayHeld(actions, limits, reached);
-    for (const std::string& name : reached) floors.Reached(name);
-    RC_ASSERT(difference.empty());
-  }));
-  floors.Expect({"limit hit", "limit hit by an assembly", "follows", "held beside an assembly",
-                 "resumed", "torn", "died"});
-}
-
-// A receiver of one sender's datagrams on two streams; `held` null: every segment is known.
-class Receiver {
+// A process with one port, and what it delivered on each stream.
+class Hearer {
  public:
-  explicit Receiver(HeldMessages* held) : held_(held) {}
+  Hearer() : process_(Profiles().back(), PortOf(Profiles().back())) {}
 
-  void Arrive(int number, uint32_t stream, bool nf, bool mf, const std::vector<uint32_t>& unknown) {
-    Datagram datagram;
-    datagram.sender = 1;
-    datagram.payload_bytes = 48;
-    datagram.header.stream = stream;
-    datagram.header.nf = nf;
-    datagram.header.mf = mf;
-    if (held_ == nullptr || (unknown.empty() && !held_->MustFollow(1, stream))) {
-      return Assemble(number, datagram);
-    }
-    uint32_t slot = 0;
-    RC_ASSERT(!held_->Hold({1, stream, 48, nf, mf}, unknown, state_.budget(), slot, ids_));
-    waiting_[slot] = {number, datagram};
-  }
-  void Refuse(uint32_t stream) {
-    std::vector<uint32_t> discarded;
-    if (held_ == nullptr || held_->Refuse(1, stream, state_.budget(), discarded, ids_)) {
-      Step(state_, Refused{stream, 1, Rule::kRcv1}, actions_);
-    }
-    if (held_ != nullptr) GoOn();
-  }
-  void Announced(uint32_t id) {
-    held_->Announced(1, id, state_.budget(), ids_);
+  void Announce(uint8_t id) {
+    Wire wire = WireOf(0, PortOf(Profiles().back()).mmap_type);
+    wire.fds = {1000 + id};
+    wire.rights_messages = 1;
+    wire.file = {.id = id, .source = kSender, .right_size = true, .sealed = true, .maps = true};
+    process_.Receive(0, wire, outcome_);
     GoOn();
   }
-  const std::map<uint32_t, Messages>& delivered() const { return delivered_; }
+  void Arrive(uint8_t stream, bool nf, bool mf, const std::string& payload, bool truncated,
+              bool shared) {
+    Wire wire = WireOf(stream, 3);
+    wire.bytes[12] = shared ? 1 : 0;
+    wire.bytes[13] = nf ? 1 : 0;
+    wire.bytes[14] = mf ? 1 : 0;
+    wire.bytes += payload;
+    wire.truncated = truncated;
+    process_.Receive(0, wire, outcome_);
+    Note();
+    GoOn();
+  }
+
+  size_t held() const { return process_.machine().held(0).count(); }
+  const std::map<uint32_t, std::vector<std::string>>& delivered() const { return delivered_; }
 
  private:
-  void GoOn() {
-    for (const uint32_t slot : ids_) Assemble(waiting_.at(slot).first, waiting_.at(slot).second);
+  static Wire WireOf(uint8_t stream, uint8_t type) {
+    Wire wire;
+    wire.bytes.assign(16, '\0');
+    wire.bytes[0] = static_cast<char>(stream);
+    wire.bytes[4] = kSender;
+    wire.bytes[10] = static_cast<char>(type);
+    return wire;
   }
-  void Assemble(int number, const Datagram& datagram) {
-    Step(state_, datagram, actions_);
-    Messages& messages = delivered_[datagram.header.stream];
-    const Action& action = actions_.front();
-    if (action.kind == Action::Kind::kDeliver) messages.push_back({number});
-    if (action.kind == Action::Kind::kOpen) chains_[action.slot].clear();
-    if (action.kind == Action::Kind::kOpen || action.kind == Action::Kind::kAppend ||
-        action.kind == Action::Kind::kFinish) {
-      chains_[action.slot].push_back(number);
+  void Note() {
+    if (outcome_.delivered) delivered_[outcome_.message.stream].push_back(outcome_.message.payload);
+  }
+  void GoOn() {
+    while (process_.machine().ready()) {
+      process_.GoOn(outcome_);
+      Note();
     }
-    if (action.kind == Action::Kind::kFinish) messages.push_back(chains_[action.slot]);
   }
 
-  HeldMessages* held_;
-  Reassembly state_ = Reassembly(ReassemblyConfig());
-  Actions actions_;
-  std::vector<uint32_t> ids_;
-  std::map<uint32_t, std::pair<int, Datagram>> waiting_;
-  std::map<uint32_t, std::vector<int>> chains_;
-  std::map<uint32_t, Messages> delivered_;
+  MachineProcess process_;
+  Outcome outcome_;
+  std::map<uint32_t, std::vector<std::string>> delivered_;
 };
 
-// SHM-10: holding changes when a message is delivered, never what is delivered.
+std::string ReferenceTo(uint8_t id, uint32_t chunk) {
+  const auto bytes = EncodeReference({id, chunk, 5}, ByteOrder::kLittle);
+  return {bytes.begin(), bytes.end()};
+}
+
 TEST(HeldMessagesProp, EachStreamDeliversTheSameAsIfTheSegmentsHadBeenKnown) {
   Floors floors;
   EXPECT_TRUE(rc::check([&floors] {
     floors.Begin();
-    HeldMessages held;
-    Receiver late(&held);
-    Receiver early(nullptr);
+    Hearer late;
+    Hearer early;
+    for (uint8_t id = 0; id < kSegments; ++id) early.Announce(id);
+    std::set<uint8_t> known;
     const int count = *rc::gen::resize(100, rc::gen::inRange(0, 60));
-    std::set<uint32_t> known;
     for (int number = 0; number < count; ++number) {
-      const auto stream = *rc::gen::element(1U, 2U);
+      const auto stream = *rc::gen::element<uint8_t>(1, 2);
+      const auto id = *rc::gen::element<uint8_t>(0, 1, 2, 3);
       const int kind = *rc::gen::resize(100, rc::gen::inRange(0, 8));
       if (kind == 0) {
-        if (held.MustFollow(1, stream)) floors.Reached("refused behind a held one");
-        late.Refuse(stream);
-        early.Refuse(stream);
-      } else if (kind == 1) {
-        const auto id = *rc::gen::element(0U, 1U, 2U, 3U, 4U, 5U);
-        known.insert(id);
-        late.Announced(id);
-      } else {
-        std::vector<uint32_t> unknown;
-        const auto id = *rc::gen::element(0U, 1U, 2U, 3U, 4U, 5U);
-        if (kind == 2 && !known.contains(id)) unknown.push_back(id);
-        const bool nf = *rc::gen::arbitrary<bool>();
-        const bool mf = *rc::gen::arbitrary<bool>();
-        late.Arrive(number, stream, nf, mf, unknown);
-        early.Arrive(number, stream, nf, mf, unknown);
+        if (known.insert(id).second) late.Announce(id);
+        continue;
       }
+      const bool truncated = kind == 1;
+      const bool shared = kind == 2;
+      const bool nf = *rc::gen::arbitrary<bool>();
+      const bool mf = *rc::gen::arbitrary<bool>();
+      if (truncated && late.held() > 0) floors.Reached("refused beside held ones");
+      const std::string payload =
+          shared ? ReferenceTo(id, static_cast<uint32_t>(number)) : std::to_string(number);
+      late.Arrive(stream, nf, mf, payload, truncated, shared);
+      early.Arrive(stream, nf, mf, payload, truncated, shared);
     }
-    if (held.count() > 1) floors.Reached("resumed at the end");
-    for (uint32_t id = 0; id < 6; ++id) late.Announced(id);
-    RC_ASSERT(held.count() == 0U);
-    for (const uint32_t stream : {1U, 2U}) {
-      const auto of = [stream](const Receiver& receiver) {
-        const auto found = receiver.delivered().find(stream);
-        return found == receiver.delivered().end() ? Messages() : found->second;
-      };
-      RC_ASSERT(of(late) == of(early));
-      for (const auto& message : of(late)) {
-        if (message.size() > 1) floors.Reached("fragments delivered");
+    if (late.held() > 1) floors.Reached("resumed at the end");
+    for (uint8_t id = 0; id < kSegments; ++id) {
+      if (!known.contains(id)) late.Announce(id);
+    }
+    RC_ASSERT(late.held() == 0U);
+    RC_ASSERT(late.delivered() == early.delivered());
+    for (const auto& [stream, messages] : late.delivered()) {
+      for (const std::string& payload : messages) {
+        if (payload.size() > 14) floors.Reached("fragments delivered");
       }
     }
   }));
-  floors.Expect({"refused behind a held one", "resumed at the end", "fragments delivered"});
+  floors.Expect({"refused beside held ones", "resumed at the end", "fragments delivered"});
 }
 
 }  // namespace

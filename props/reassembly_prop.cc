@@ -1,4 +1,4 @@
-// Properties of reassembly against the naive model, on any conversation whatever.
+// Properties of reassembly, through the whole receive machine: splits, limits, memory.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -6,13 +6,12 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "props/core_receiver.h"
 #include "props/floors.h"
-#include "props/receiver_action.h"
-#include "props/receiver_pair.h"
-#include "props/reference_model.h"
+#include "props/machine_process.h"
+#include "props/naive_process.h"
 #include "props/wire.h"
 
 namespace portproof {
@@ -22,131 +21,20 @@ const Profile& AnyProfile() {
   return Profiles()[*rc::gen::resize(100, rc::gen::inRange<size_t>(0, Profiles().size()))];
 }
 
-std::vector<uint8_t> AnyConversation() {
-  const size_t actions = *rc::gen::resize(100, rc::gen::inRange<size_t>(0, 500));
-  return *rc::gen::container<std::vector<uint8_t>>(
-      actions * 4, rc::gen::resize(100, rc::gen::cast<uint8_t>(rc::gen::inRange(0, 256))));
-}
-
-Port TinyLimits(Port port) {
-  port.open_per_sender = *rc::gen::element(0U, 1U, 2U, 3U, 4U, 5U, 6U);
-  port.open = *rc::gen::element(1U, 2U, 4U, 6U, 8U, 40U);
-  port.assembly_bytes = *rc::gen::element(0U, 60U, 90U, 150U, 300U, 1000U);
-  port.bytes = *rc::gen::element<uint64_t>(1, 180, 300, 600, 2000, 20000);
-  return port;
-}
-
-void Classify(const Outcome& outcome, size_t open_before, Floors& floors) {
-  if (!outcome.refused.empty()) floors.Reached("refused " + std::string(outcome.refused));
-  for (const std::string_view rule : outcome.discarded) {
-    floors.Reached("discarded " + std::string(rule));
+// Enough of them for a reference to each chunk once.
+void AnnounceSegments(MachineProcess& process) {
+  Outcome outcome;
+  for (uint32_t id = 0; id < 40; ++id) {
+    Wire wire;
+    wire.bytes.assign(16, '\0');
+    wire.bytes[4] = 1;
+    wire.bytes[10] = static_cast<char>(PortOf(Profiles().back()).mmap_type);
+    wire.fds = {static_cast<int>(id)};
+    wire.rights_messages = 1;
+    wire.file = {.id = id, .source = 1, .right_size = true, .sealed = true, .maps = true};
+    process.Receive(0, wire, outcome);
+    ASSERT_TRUE(outcome.refused.empty());
   }
-  if (!outcome.delivered) return;
-  if (!outcome.message.fds.empty()) floors.Reached("delivered with fds");
-  if (outcome.message.kinds.find('s') != std::string::npos) floors.Reached("delivered references");
-  if (open_before > 1) floors.Reached("interleaved");
-}
-
-// SHM-14: what neither arrives nor is refused.
-void ClassifyCancelled(const CoreReceiver& core, Floors& floors) {
-  for (const Action& action : core.actions()) {
-    if (action.kind == Action::Kind::kCancel) floors.Reached("cancelled");
-    if (action.kind == Action::Kind::kDrop) floors.Reached("dropped");
-  }
-}
-
-// Every descriptor that came has one end, or is held by an open assembly (FDS-5).
-class FdCensus {
- public:
-  void Came(const Wire& wire) { came_ += wire.fds.size(); }
-  void Ended(const Outcome& outcome) {
-    for (const int fd : outcome.closed) End(fd);
-    if (!outcome.delivered) return;
-    for (const int fd : outcome.message.fds) End(fd);
-  }
-  void End(int fd) { RC_ASSERT(++ends_[fd] == 1); }
-  size_t came() const { return came_; }
-  size_t ended() const { return ends_.size(); }
-
- private:
-  size_t came_ = 0;
-  std::map<int, int> ends_;
-};
-
-// FRG-1, FRG-2, FRG-3, FRG-4, FRG-8, FRG-9, FRG-10, RCV-1, RCV-5, FDS-5, SHM-1, SHM-2
-TEST(ReassemblyProp, AnyConversationWhateverIsHandledAsTheNaiveModelSays) {
-  Floors floors;
-  EXPECT_TRUE(rc::check([&floors] {
-    floors.Begin();
-    const Profile& profile = AnyProfile();
-    Port port = TinyLimits(PortOf(profile));
-    port.takes_fragments = *rc::gen::weightedElement<bool>({{4, true}, {1, false}});
-    const std::vector<uint8_t> bytes = AnyConversation();
-    ReceiverPair pair(profile, port);
-    FdCensus census;
-    ReceiverAction action;
-    for (ReceiverActionReader reader(bytes, port); reader.Next(action);) {
-      const size_t open_before = pair.core().state().open();
-      if (action.kind == ReceiverAction::Kind::kDatagram) census.Came(action.wire);
-      RC_ASSERT(pair.Perform(action));
-      census.Ended(pair.of_core());
-      Classify(pair.of_core(), open_before, floors);
-      if (action.kind == ReceiverAction::Kind::kDatagram) ClassifyCancelled(pair.core(), floors);
-    }
-    RC_ASSERT(pair.Close());
-    census.Ended(pair.of_core());
-    RC_ASSERT(census.came() == census.ended());
-  }));
-  floors.Expect({"refused FRG-1",
-                 "refused FRG-2",
-                 "refused FRG-3",
-                 "refused FRG-8",
-                 "refused FRG-10",
-                 "refused FDS-1",
-                 "refused FDS-2",
-                 "refused HDR-1",
-                 "refused HDR-4",
-                 "refused RCV-1",
-                 "refused SHM-1",
-                 "refused SHM-2",
-                 "discarded FRG-3",
-                 "discarded FRG-8",
-                 "discarded FRG-9",
-                 "discarded RCV-1",
-                 "discarded SHM-2",
-                 "delivered with fds",
-                 "delivered references",
-                 "interleaved",
-                 "cancelled",
-                 "dropped"});
-}
-
-// FRG-8: memory, buffer capacity included, stays within the stated function.
-TEST(ReassemblyProp, MemoryHeldStaysWithinTheStatedFunctionOfTheLimits) {
-  Floors floors;
-  EXPECT_TRUE(rc::check([&floors] {
-    floors.Begin();
-    const Profile& profile = AnyProfile();
-    Port port = TinyLimits(PortOf(profile));
-    port.max_size = *rc::gen::element(64U, 300U, 16384U);
-    port.assembly_bytes = *rc::gen::element(1U, 40U, 5000U, 100000U);
-    port.bytes = *rc::gen::element(1U, 40U, 5000U, 200000U);
-    const ReassemblyLimits limits = {port.open_per_sender, port.open, port.assembly_bytes,
-                                     port.bytes};
-    const std::vector<uint8_t> bytes = AnyConversation();
-    CoreReceiver core(profile, port);
-    Outcome outcome;
-    ReceiverAction action;
-    for (ReceiverActionReader reader(bytes, port); reader.Next(action);) {
-      if (action.kind == ReceiverAction::Kind::kSenderDies) continue;
-      core.Receive(action.wire, outcome);
-      RC_ASSERT(core.MemoryBytes() <= MemoryBytesMax(limits));
-      const size_t open = core.state().open();  // never all: half of one is none
-      if (open > 0 && open + 1 == port.open) floors.Reached("as many open as allowed");
-      if (outcome.refused == "FRG-8") floors.Reached("limit hit");
-    }
-  }));
-  floors.Expect({"limit hit", "as many open as allowed"});
 }
 
 // FRG-8: the worst a sender can do: a byte, then what does not fit behind it.
@@ -159,22 +47,26 @@ TEST(ReassemblyProp, MemoryHeldStaysWithinTheStatedFunctionForTheMostWastefulSen
       port.bytes = 200000;
       const ReassemblyLimits limits = {port.open_per_sender, port.open, port.assembly_bytes,
                                        port.bytes};
-      CoreReceiver core(Profiles().back(), port);
+      MachineProcess core(Profiles().back(), port, 1, {.own_pid = 7});
       Outcome outcome;
+      AnnounceSegments(core);
       bool full = false;
       for (uint32_t i = 0; !full; ++i) {
         Wire wire;
         wire.bytes.assign(16 + (i % 2 == 0 ? small : large), '\0');
         wire.bytes[0] = static_cast<char>(i / 2 % 4);
+        wire.bytes[4] = 1;
         wire.bytes[13] = i / 2 < 4 && i % 2 == 0 ? 0 : 1;
         wire.bytes[14] = 1;
         if (i % 2 == 1 && large == 12) {  // a reference: another kind behind each plain piece
+          const Reference reference{i / 2 / 640, i / 2 % 640, 1};
+          const auto bytes = EncodeReference(reference, ByteOrder::kLittle);
           wire.bytes[12] = 1;
-          wire.bytes[24] = 1;
+          std::copy(bytes.begin(), bytes.end(), wire.bytes.begin() + 16);
         }
-        core.Receive(wire, outcome);
+        core.Receive(0, wire, outcome);
         full = !outcome.refused.empty();
-        ASSERT_LE(core.MemoryBytes(), MemoryBytesMax(limits)) << small << " " << large;
+        ASSERT_LE(core.MemoryBytes(0), MemoryBytesMax(limits)) << small << " " << large;
       }
     }
   }
@@ -192,7 +84,7 @@ Planned PlanMessage(uint32_t sender, uint32_t stream, int& next_fd) {
   Message& whole = planned.whole;
   whole.stream = stream;
   whole.pid = static_cast<int32_t>(sender);
-  whole.type = *rc::gen::inRange<uint8_t>(0, 13);
+  whole.type = *rc::gen::inRange<uint8_t>(0, 4);  // none that the port attends to
   whole.reply_port = *rc::gen::inRange<uint16_t>(0, 3);
   const auto sizes =
       *rc::gen::container<std::vector<uint32_t>>(rc::gen::resize(100, rc::gen::inRange(0U, 65U)));
@@ -268,11 +160,11 @@ TEST(ReassemblyProp, AnySplitOfAnyMessagesOfAnyStreamsIsDeliveredOnceWholeAndInO
       expected[{sender, stream}].push_back(messages.back().whole);
       if (messages.back().datagrams.size() > 1) floors.Reached("fragmented");
     }
-    CoreReceiver core(profile, port);
+    MachineProcess core(profile, port);
     std::map<std::pair<uint32_t, uint32_t>, std::vector<Message>> delivered;
     Outcome outcome;
     for (const Wire& wire : Interleave(messages, floors)) {
-      core.Receive(wire, outcome);
+      core.Receive(0, wire, outcome);
       RC_ASSERT(outcome.refused.empty());
       RC_ASSERT(outcome.closed.empty());
       if (!outcome.delivered) continue;
@@ -280,45 +172,17 @@ TEST(ReassemblyProp, AnySplitOfAnyMessagesOfAnyStreamsIsDeliveredOnceWholeAndInO
       delivered[{static_cast<uint32_t>(message.pid), message.stream}].push_back(message);
     }
     RC_ASSERT(delivered == expected);
-    RC_ASSERT(core.state().open() == 0U);
-    RC_ASSERT(core.state().budget().bytes() == 0U);
+    RC_ASSERT(core.machine().assemblies(0).open() == 0U);
+    RC_ASSERT(core.machine().assemblies(0).budget().bytes() == 0U);
   }));
   floors.Expect({"interleaved", "fragmented"});
-}
-
-// RCV-5, FRG-1, FRG-2: with the refused datagrams left out, the rest goes the same way.
-TEST(ReassemblyProp, ARefusalThatDiscardsNothingIsAsIfTheDatagramHadNotCome) {
-  Floors floors;
-  EXPECT_TRUE(rc::check([&floors] {
-    floors.Begin();
-    const Profile& profile = AnyProfile();
-    const Port port = TinyLimits(PortOf(profile));
-    const std::vector<uint8_t> bytes = AnyConversation();
-    CoreReceiver all(profile, port);
-    CoreReceiver some(profile, port);
-    Outcome of_all;
-    Outcome of_some;
-    ReceiverAction action;
-    for (ReceiverActionReader reader(bytes, port); reader.Next(action);) {
-      if (action.kind != ReceiverAction::Kind::kDatagram) continue;
-      all.Receive(action.wire, of_all);
-      if (!of_all.refused.empty() && of_all.discarded.empty()) {
-        floors.Reached("refused " + std::string(of_all.refused));
-        RC_ASSERT(all.state() == some.state());
-        continue;
-      }
-      some.Receive(action.wire, of_some);
-      RC_ASSERT(SameOutcome(of_all, of_some));
-    }
-  }));
-  floors.Expect({"refused FRG-1", "refused FRG-2", "refused FDS-1", "refused FDS-2"});
 }
 
 // FRG-4: all 128 ways to cut eight bytes.
 TEST(ReassemblyProp, EverySplitOfEightBytesIsDeliveredWhole) {
   const std::string payload = "abcdefgh";
   for (uint32_t cuts = 0; cuts < 128; ++cuts) {
-    CoreReceiver core(Profiles().back(), PortOf(Profiles().back()));
+    MachineProcess core(Profiles().back(), PortOf(Profiles().back()));
     Outcome outcome;
     size_t begin = 0;
     for (size_t end = 1; end <= 8; ++end) {
@@ -327,7 +191,7 @@ TEST(ReassemblyProp, EverySplitOfEightBytesIsDeliveredWhole) {
       wire.bytes = std::string(16, '\0') + payload.substr(begin, end - begin);
       wire.bytes[13] = begin > 0 ? 1 : 0;
       wire.bytes[14] = end < 8 ? 1 : 0;
-      core.Receive(wire, outcome);
+      core.Receive(0, wire, outcome);
       ASSERT_EQ(outcome.delivered, end == 8) << cuts;
       begin = end;
     }
@@ -345,24 +209,24 @@ TEST(ReassemblyProp, EverySequenceOfUpToFiveDatagramsOverTwoKeysGoesAsTheModelSa
     uint32_t sequences = 1;
     for (uint32_t i = 0; i < length; ++i) sequences *= kEvents;
     for (uint32_t sequence = 0; sequence < sequences; ++sequence) {
-      CoreReceiver core(profile, port);
-      ReferenceModel model(port);
+      MachineProcess core(profile, port);
+      NaiveProcess model(port);
       Outcome of_core;
       Outcome of_model;
       uint32_t rest = sequence;
       for (uint32_t i = 0; i < length; ++i, rest /= kEvents) {
         const uint32_t event = rest % kEvents;
         if (event == 8) {
-          core.SenderDied(1, of_core);
-          model.SenderDied(1, of_model);
+          core.SenderDied(0, 1, of_core);
+          model.SenderDied(0, 1, of_model);
         } else {
           Wire wire;
           wire.bytes = std::string(16, '\0') + static_cast<char>('a' + i);
           wire.bytes[4] = static_cast<char>(1 + event / 4);
           wire.bytes[13] = static_cast<char>(event & 1U);
           wire.bytes[14] = static_cast<char>(event >> 1 & 1U);
-          core.Receive(wire, of_core);
-          model.Receive(wire, of_model);
+          core.Receive(0, wire, of_core);
+          model.Receive(0, wire, of_model);
         }
         ASSERT_TRUE(SameOutcome(of_core, of_model)) << sequence << " of " << length;
       }
@@ -383,7 +247,7 @@ TEST(ReassemblyProp, ExactlyTheLimitIsAllowedAndOneMoreIsNot) {
       if (which == 1) port.open = limit;
       if (which == 2) port.assembly_bytes = limit;
       if (which >= 3) port.bytes = limit;
-      CoreReceiver core(profile, port);
+      MachineProcess core(profile, port);
       Outcome outcome;
       for (uint32_t i = 0; i < most + 1; ++i) {
         Wire wire;
@@ -392,7 +256,7 @@ TEST(ReassemblyProp, ExactlyTheLimitIsAllowedAndOneMoreIsNot) {
         wire.bytes[4] = 1;
         wire.bytes[13] = grows && i > 0 ? 1 : 0;
         wire.bytes[14] = 1;
-        core.Receive(wire, outcome);
+        core.Receive(0, wire, outcome);
         ASSERT_EQ(outcome.refused.empty(), i < most) << which << " limit " << limit;
       }
       ASSERT_EQ(outcome.refused, "FRG-8");
@@ -410,7 +274,7 @@ TEST(ReassemblyProp, EachSenderHasHalfOfWhatTheOthersLeaveFree) {
         Port port = PortOf(*profile);
         if (bytes) port.bytes = total;
         if (!bytes) port.open = total;
-        CoreReceiver core(*profile, port);
+        MachineProcess core(*profile, port);
         Outcome outcome;
         uint32_t held = 0;
         for (char sender = 1; sender <= 8; ++sender) {
@@ -422,13 +286,13 @@ TEST(ReassemblyProp, EachSenderHasHalfOfWhatTheOthersLeaveFree) {
             wire.bytes[1] = sender;  // a stream of its own
             wire.bytes[4] = sender;
             wire.bytes[14] = 1;
-            core.Receive(wire, outcome);
+            core.Receive(0, wire, outcome);
             ASSERT_EQ(outcome.refused, i < most ? "" : "FRG-8")
                 << total << " in all, sender " << int{sender} << " holds " << i;
           }
           held += most;
         }
-        ASSERT_EQ(core.state().open(), held);
+        ASSERT_EQ(core.machine().assemblies(0).open(), held);
       }
     }
   }
