@@ -3,9 +3,8 @@
 //
 //   shapes    a kept thing is an open assembly or a held datagram; sizes in bytes of
 //             payload, the 16 of the header not counted
-//   returns   Admits, AdmitsMore: whether it fits, exactly the limit included; both
-//             change nothing. preconditions: Add of what Admits admitted, Grow of what
-//             AdmitsMore did, Remove and Shrink of what was added
+//   returns   Add, Grow: whether it fits, exactly the limit included; if not, nothing has
+//             changed. preconditions: Remove and Shrink of what was added
 //   quota     a sender may hold at most half of what the others leave free, of things
 //             and of bytes: with h the sender's, the new ones included, o the others'
 //             and T the total, h <= floor((T - o) / 2), which is 2h + o <= T. So
@@ -42,29 +41,36 @@ class Budget {
   const ReassemblyLimits& limits() const { return limits_; }
   size_t count() const { return count_; }    // kept things
   uint64_t bytes() const { return bytes_; }  // in all of them
-  uint32_t CountOf(int32_t sender) const { return Of(sender).count; }
+  uint32_t CountOf(int32_t sender) const {
+    const auto found = kept_.find(sender);
+    return found == kept_.end() ? 0 : found->second.count;
+  }
   size_t MemoryBytes() const { return kept_.capacity() * kPlaceBytes; }
 
   // One more thing of that sender, and of that many bytes.
-  bool Admits(int32_t sender, uint32_t bytes) const {
-    const Kept kept = Of(sender);
-    return kept.count < limits_.open_per_sender && InQuota(kept.count, count_, 1, limits_.open) &&
-           Fits(kept, 0, bytes);
-  }
-  // That many more bytes of a thing of that sender that has some.
-  bool AdmitsMore(int32_t sender, uint32_t bytes_so_far, uint32_t bytes) const {
-    return Fits(Of(sender), bytes_so_far, bytes);
-  }
-  void Add(int32_t sender, uint32_t bytes) {
-    Kept& kept = kept_[sender];
+  bool Add(int32_t sender, uint32_t bytes) {
+    const auto [place, fresh] = kept_.try_emplace(sender);
+    Kept& kept = place->second;
+    const bool fits = kept.count < limits_.open_per_sender &&
+                      InQuota(kept.count, count_, 1, limits_.open) && Fits(kept, 0, bytes);
+    if (!fits) {
+      if (fresh) kept_.erase(place);
+      return false;
+    }
     kept.count += 1;
     kept.bytes += bytes;
     count_ += 1;
     bytes_ += bytes;
+    return true;
   }
-  void Grow(int32_t sender, uint32_t bytes) {
-    kept_.at(sender).bytes += bytes;
+  // That many more bytes of a thing of that sender that has some.
+  bool Grow(int32_t sender, uint32_t bytes_so_far, uint32_t bytes) {
+    const auto found = kept_.find(sender);
+    assert(found != kept_.end());
+    if (!Fits(found->second, bytes_so_far, bytes)) return false;
+    found->second.bytes += bytes;
     bytes_ += bytes;
+    return true;
   }
   // Bytes of a thing that stays.
   void Shrink(int32_t sender, uint32_t bytes) {
@@ -96,10 +102,6 @@ class Budget {
   // A value and a byte of control.
   static constexpr size_t kPlaceBytes = sizeof(Table::value_type) + 1;
 
-  Kept Of(int32_t sender) const {
-    const auto found = kept_.find(sender);
-    return found == kept_.end() ? Kept() : found->second;
-  }
   bool Fits(const Kept& kept, uint32_t bytes_so_far, uint32_t bytes) const {
     return bytes <= limits_.assembly_bytes - bytes_so_far &&
            InQuota(kept.bytes, bytes_, bytes, limits_.bytes);

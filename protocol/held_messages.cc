@@ -30,8 +30,7 @@ std::optional<Rule> HeldMessages::Hold(HeldMessage& message, std::span<const uin
   const Datagram& datagram = message.datagram;
   assert(!unknown.empty() || MustFollow(datagram.sender, datagram.header.stream));
   ask.clear();
-  if (!budget.Admits(datagram.sender, datagram.payload_bytes)) return Rule::kFrg8;
-  budget.Add(datagram.sender, datagram.payload_bytes);
+  if (!budget.Add(datagram.sender, datagram.payload_bytes)) return Rule::kFrg8;
   if (free_slots_.empty()) free_slots_.push_back(static_cast<uint32_t>(held_.size()));
   message.slot = free_slots_.back();
   free_slots_.pop_back();

@@ -82,8 +82,7 @@ void Reassembly::Take(const Datagram& datagram, ReceiveActions& actions) {
 void Reassembly::Open(const Datagram& datagram, uint64_t key, ReceiveActions& actions) {
   const uint32_t bytes = datagram.payload_bytes;
   const int32_t owner = config_.key_has_sender ? datagram.sender : datagram.header.pid;
-  if (!budget_.Admits(owner, bytes)) return Refuse(kFrg8, bytes, actions);
-  budget_.Add(owner, bytes);
+  if (!budget_.Add(owner, bytes)) return Refuse(kFrg8, bytes, actions);
   Assembly& assembly = table_[key];
   assembly = Begin(datagram);
   ReceiveAction& action = actions.emplace_back();
@@ -125,7 +124,7 @@ void Reassembly::Continue(const Datagram& datagram, Table::iterator entry,
   }
   const int32_t owner = OwnerOf(entry->first, assembly);
   const bool same_type = header.type == assembly.type;
-  if (!same_type || !budget_.AdmitsMore(owner, assembly.bytes, bytes)) {
+  if (!same_type || !budget_.Grow(owner, assembly.bytes, bytes)) {
     const Rule rule = same_type ? kFrg8 : kFrg3;
     Refuse(rule, bytes, actions);
     DiscardEntry(entry, rule, actions);
@@ -139,7 +138,6 @@ void Reassembly::Continue(const Datagram& datagram, Table::iterator entry,
   assembly.bytes += bytes;
   if (assembly.fragments != kFragmentsMost) assembly.fragments += 1;
   action.fragments = assembly.fragments;
-  budget_.Grow(owner, bytes);
   if (header.mf) {
     action.kind = Kind::kAppend;
     action.payload_bytes = bytes;
