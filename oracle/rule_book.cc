@@ -25,6 +25,7 @@ std::string RulesJson() {
                      {"level", Name(info.level)},
                      {"who", Name(info.bound)},
                      {"sentence", info.sentence},
+                     {"text", info.text},
                      {"checked_by", CheckedBy(info.rule)}});
   }
   return nlohmann::ordered_json{{"portproof", 1}, {"rules", rules}}.dump(1) + "\n";
@@ -65,9 +66,9 @@ std::string ExplainText(Rule rule) {
   return absl::StrCat(Text(info.id), "  ", Text(Name(info.level)), ", binds ",
                       info.bound == Bound::kBoth ? "sender and receiver"
                                                  : absl::StrCat("the ", Text(Name(info.bound))),
-                      "\n  ", Text(info.sentence), "\n\nWhy\n  ", Text(entry.why),
-                      "\n\nConforming\n  ", Text(entry.conforming), "\n\nBreaking\n  ",
-                      Text(entry.breaking), "\n\nChecked by\n  ", CheckedBy(rule), "\n");
+                      "\n  ", Text(info.text), "\n\nWhy\n  ", Text(entry.why), "\n\nConforming\n  ",
+                      Text(entry.conforming), "\n\nBreaking\n  ", Text(entry.breaking),
+                      "\n\nChecked by\n  ", CheckedBy(rule), "\n");
 }
 
 }  // namespace portproof
