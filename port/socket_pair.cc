@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kMaxSizeMin = 64;
 constexpr uint32_t kMaxSizeMax = 1 << 20;
 constexpr int kKernelOverheadBytes = 32;  // SO_SNDBUF is that much above the largest datagram
-constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;  // SOC-1
 
 absl::Status CheckSizes(const PortSizes& sizes) {
   if (sizes.max_size < kMaxSizeMin || sizes.max_size > kMaxSizeMax) {
@@ -71,7 +71,7 @@ absl::StatusOr<SocketPair> SocketPair::Create(const Profile& profile, const Port
   if (absl::Status status = CheckSizes(asked); !status.ok()) return status;
   int fds[2] = {-1, -1};
   int made = kernel.SocketPair(SOCK_SEQPACKET | kFlags, fds);
-  if (made != 0 && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT)) {
+  if (made != 0 && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT)) {  // SOC-1
     made = kernel.SocketPair(SOCK_DGRAM | kFlags, fds);
   }
   if (made != 0) return absl::ErrnoToStatus(errno, "socketpair");
