@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "oracle/checker.h"
 #include "oracle/rule_entries.h"
+#include "oracle/rule_index.h"
 
 namespace portproof {
 namespace {
@@ -69,6 +70,15 @@ std::string ExplainText(Rule rule) {
                       "\n  ", Text(info.text), "\n\nWhy\n  ", Text(entry.why), "\n\nConforming\n  ",
                       Text(entry.conforming), "\n\nBreaking\n  ", Text(entry.breaking),
                       "\n\nChecked by\n  ", CheckedBy(rule), "\n");
+}
+
+std::string IndexText(std::optional<Rule> rule) {
+  if (rule) return Text(IndexOf(*rule));
+  std::string text;
+  for (size_t i = 0; i < kRuleCount; ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : "\n", Text(IndexOf(static_cast<Rule>(i))));
+  }
+  return text;
 }
 
 }  // namespace portproof
