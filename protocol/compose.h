@@ -101,7 +101,8 @@ inline Composed Walk(std::span<const Buffer> chain, ChainCursor from, ComposeLim
       continue;
     }
     const uint64_t place = kPlace(buffer) + skip;
-    if (place != end) {                                  // IOV-2
+    // A new run, or the same one (IOV-2); in shared mode a run is one reference (SHM-11).
+    if (place != end) {
       if (run_count == limits.runs || room == 0) break;  // IOV-3
       if (run_count != 0) runs[run_count - 1] = {begin, end - begin};
       ++run_count;
