@@ -1,6 +1,5 @@
-// Messages whose buffers live in segments, from a writer to a handler, over a wire in
-// memory: SHM-2, SHM-3, SHM-4, SHM-5, SHM-6, SHM-13. On each way a message can go, every
-// chunk is freed once: the census of the bitmap ends each case.
+// Messages whose buffers live in segments, from a writer to a handler. On each way a message
+// can go, every chunk is freed once: the census of the bitmap ends each case.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
