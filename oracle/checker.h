@@ -3,8 +3,9 @@
 //   returns   Finish: everything found. The same events give the same result
 //   holds     state per live process, per port, per unfinished stream and per datagram
 //             on its way, each bounded; never a payload
-//   rules     HDR-1, 3, 4, 6, 7; FRG-1, 2, 3, 5, 6, 7; IOV-3, 4; SND-5; SHM-1, 2, 8, 10;
-//             FDS-1, 2, 6; RCV-1; SOC-3
+//   rules     HDR-1, HDR-3, HDR-4, HDR-6, HDR-7; FRG-1, FRG-2, FRG-3, FRG-5, FRG-6,
+//             FRG-7; IOV-3, IOV-4; SND-5; SHM-1, SHM-2, SHM-8, SHM-10; FDS-1, FDS-2,
+//             FDS-6; RCV-1; SOC-3
 //   source    none; README.md here says how each is judged on a recording
 #ifndef PORTPROOF_ORACLE_CHECKER_H_
 #define PORTPROOF_ORACLE_CHECKER_H_

@@ -51,7 +51,25 @@ expect 0 "fragment 4, bytes 49104-65472" "$portproof" dump "$bad"
 expect 0 "MUST" "$portproof" rules
 expect 0 '"id": "SOC-3"' "$portproof" rules --format=json
 expect 0 "| FRG-5 | MUST |" "$portproof" rules --format=markdown
+expect 0 "case        oracle/suite/cases_fragment.cc:" "$portproof" rules --index FRG-1
+expect 0 " FRG-1/" "$portproof" rules --index FRG-1
+expect 0 "code        protocol/" "$portproof" rules --index FRG-1
+expect 0 "story       testdata/traces/FRG-1-breaks.jsonl" "$portproof" rules --index FRG-1
+expect 0 "no case     the kernel's part" "$portproof" rules --index
+grep -q '^FRG-1  No second' "$work/out" && [ "$(grep -cE '^[A-Z]{3}-[0-9]+  ' "$work/out")" -ge 79 ] ||
+  { echo "FAILED: rules --index lacks rules"; failures=$((failures + 1)); }
+expect 2 "unknown rule FRG-55" "$portproof" rules --index FRG-55
+expect 2 "--index" "$portproof" rules FRG-1
+expect 2 "excludes --index" "$portproof" rules --index --format=json
 expect 0 "Breaking" "$portproof" explain FRG-5
+# The text of a rule is its row of the protocol's page, without the marks of Markdown.
+explained=0
+while IFS='|' read -r _ id level who text _; do
+  explained=$((explained + 1))
+  text=$(sed -E 's/^ | $//g; s/[*`]//g' <<<"$text")
+  expect 0 "$text" "$portproof" explain "${id// /}"
+done < <(grep -E '^\| [A-Z]{3}-[0-9]+ \|' protocol/README.md)
+[ "$explained" -ge 79 ] || { echo "FAILED: $explained rules in protocol/README.md"; failures=$((failures + 1)); }
 expect 2 "unknown rule FRG-55" "$portproof" explain FRG-55
 expect 2 "ending in .jsonl" "$portproof" convert "$good" "$work/out.txt"
 expect 0 "" "$portproof" convert "$bad" "$work/bad.jsonl.zst"

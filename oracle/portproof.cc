@@ -53,6 +53,12 @@ struct CheckArguments {
   uint64_t max_violations = UINT64_MAX;
 };
 
+struct RulesArguments {
+  std::string format = "text";
+  bool index = false;
+  std::string index_of;  // empty: of all rules
+};
+
 struct ConvertArguments {
   std::string in;
   std::string out;
@@ -271,13 +277,21 @@ int Convert(const Shared& shared, const ConvertArguments& arguments) {
   return written.ok() ? kDone : Fail(written);
 }
 
-int Rules(const Shared& shared) { return WriteOut(RulesText(shared.format), shared.output, kDone); }
+int UnknownRule(const std::string& id) {
+  return Fail(absl::InvalidArgumentError(
+      absl::StrCat("unknown rule ", id, "; `portproof rules` lists them")));
+}
+
+int Rules(const Shared& shared, const RulesArguments& arguments) {
+  if (!arguments.index) return WriteOut(RulesText(arguments.format), shared.output, kDone);
+  const std::optional<Rule> rule = FindRule(arguments.index_of);
+  if (!rule && !arguments.index_of.empty()) return UnknownRule(arguments.index_of);
+  return WriteOut(IndexText(rule), shared.output, kDone);
+}
 
 int Explain(const Shared& shared, const std::string& id) {
   const std::optional<Rule> rule = FindRule(id);
-  if (!rule)
-    return Fail(absl::InvalidArgumentError(
-        absl::StrCat("unknown rule ", id, "; `portproof rules` lists them")));
+  if (!rule) return UnknownRule(id);
   return WriteOut(ExplainText(*rule), shared.output, kDone);
 }
 
@@ -416,11 +430,19 @@ CLI::App* AddConvert(CLI::App& app, Shared& shared, ConvertArguments& arguments)
   return convert;
 }
 
-CLI::App* AddRules(CLI::App& app, Shared& shared, std::string& format) {
+CLI::App* AddRules(CLI::App& app, Shared& shared, RulesArguments& arguments) {
   CLI::App* const rules = app.add_subcommand("rules", "List every rule");
-  rules->add_option("--format", format, "text, json or markdown")
-      ->check(CLI::IsMember({"text", "json", "markdown"}))
-      ->capture_default_str();
+  CLI::Option* const format =
+      rules->add_option("--format", arguments.format, "text, json or markdown")
+          ->check(CLI::IsMember({"text", "json", "markdown"}))
+          ->capture_default_str();
+  CLI::Option* const index =
+      rules
+          ->add_flag("--index", arguments.index,
+                     "List instead where each is carried out, judged, tested and shown")
+          ->excludes(format);
+  rules->add_option("RULE-ID", arguments.index_of, "Such as FRG-1: the index of that one")
+      ->needs(index);
   AddOutput(*rules, shared);
   return rules;
 }
@@ -465,13 +487,13 @@ int Main(int argc, char** argv) {
   CheckArguments check_arguments;
   std::vector<std::string> dump_files;
   ConvertArguments convert_arguments;
-  std::string rules_format = "text";
+  RulesArguments rules_arguments;
   suite::SuiteOptions suite_options;
   std::string rule_id;
   const CLI::App* const check = AddCheck(app, shared, check_arguments);
   const CLI::App* const dump = AddDump(app, shared, dump_files);
   const CLI::App* const convert = AddConvert(app, shared, convert_arguments);
-  AddRules(app, shared, rules_format);
+  AddRules(app, shared, rules_arguments);
   const CLI::App* const test = AddTest(app, shared, suite_options);
   const CLI::App* const explain = AddExplain(app, shared, rule_id);
   if (const absl::Status status = CheckCommand(app, argc > 1 ? argv[1] : ""); !status.ok())
@@ -491,8 +513,7 @@ int Main(int argc, char** argv) {
   if (convert->parsed()) return Convert(shared, convert_arguments);
   if (test->parsed()) return Test(shared, suite_options);
   if (explain->parsed()) return Explain(shared, rule_id);
-  shared.format = rules_format;
-  return Rules(shared);
+  return Rules(shared, rules_arguments);
 }
 
 }  // namespace portproof

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "oracle/checker.h"
 #include "oracle/rule_entries.h"
+#include "oracle/rule_index.h"
 
 namespace portproof {
 namespace {
@@ -25,6 +26,7 @@ std::string RulesJson() {
                      {"level", Name(info.level)},
                      {"who", Name(info.bound)},
                      {"sentence", info.sentence},
+                     {"text", info.text},
                      {"checked_by", CheckedBy(info.rule)}});
   }
   return nlohmann::ordered_json{{"portproof", 1}, {"rules", rules}}.dump(1) + "\n";
@@ -65,9 +67,18 @@ std::string ExplainText(Rule rule) {
   return absl::StrCat(Text(info.id), "  ", Text(Name(info.level)), ", binds ",
                       info.bound == Bound::kBoth ? "sender and receiver"
                                                  : absl::StrCat("the ", Text(Name(info.bound))),
-                      "\n  ", Text(info.sentence), "\n\nWhy\n  ", Text(entry.why),
-                      "\n\nConforming\n  ", Text(entry.conforming), "\n\nBreaking\n  ",
-                      Text(entry.breaking), "\n\nChecked by\n  ", CheckedBy(rule), "\n");
+                      "\n  ", Text(info.text), "\n\nWhy\n  ", Text(entry.why), "\n\nConforming\n  ",
+                      Text(entry.conforming), "\n\nBreaking\n  ", Text(entry.breaking),
+                      "\n\nChecked by\n  ", CheckedBy(rule), "\n");
+}
+
+std::string IndexText(std::optional<Rule> rule) {
+  if (rule) return Text(IndexOf(*rule));
+  std::string text;
+  for (size_t i = 0; i < kRuleCount; ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : "\n", Text(IndexOf(static_cast<Rule>(i))));
+  }
+  return text;
 }
 
 }  // namespace portproof

@@ -1,12 +1,13 @@
 // What a person asks of a rule: why it exists, what keeps it, what breaks it, who checks.
 //   shapes    one entry per rule
-//   returns   the list as text, JSON or Markdown; one rule explained
+//   returns   the list as text, JSON or Markdown; one rule explained; who names it
 //   holds     nothing; the table is constant
 //   rules     all
 //   source    none
 #ifndef PORTPROOF_ORACLE_RULE_BOOK_H_
 #define PORTPROOF_ORACLE_RULE_BOOK_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,7 @@ std::string CheckedBy(Rule rule);
 
 std::string RulesText(std::string_view format);  // text, json, markdown
 std::string ExplainText(Rule rule);
+std::string IndexText(std::optional<Rule> rule);  // nullopt: of all
 
 }  // namespace portproof
 

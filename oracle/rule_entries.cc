@@ -7,7 +7,7 @@ using enum Rule;
 
 }  // namespace
 
-const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
+constexpr std::array<RuleEntry, kRuleCount> kRuleEntries = {{
     {kHdr1,
      "Everything a receiver decides stands in the first 16 bytes; fewer cannot be judged, and "
      "their descriptors would leak if nobody closed them.",
@@ -168,6 +168,22 @@ const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
     {kRcv7, "An edge-triggered loop hears of readable data once.",
      "The turn ends at its limit and says so; it is called again.",
      "It ends silently; the rest waits for the next datagram."},
+    {kFds1, "Descriptors belong to the message, and its header is the first fragment's.",
+     "Two descriptors with the first fragment.", "One with the last."},
+    {kFds2, "Unasked-for descriptors fill the receiver's table.",
+     "One new_port with two descriptors in 1.35.",
+     "Three descriptors; or two control messages with one each."},
+    {kFds3, "Between recvmsg and fcntl another thread may fork.", "MSG_CMSG_CLOEXEC.",
+     "fcntl afterwards."},
+    {kFds4, "A control buffer that is used again still holds the last one's descriptor.",
+     "The control length the kernel returned is 0: no descriptor.",
+     "The buffer is looked at whatever the length."},
+    {kFds5, "A leak of one descriptor a message ends a server in a day.",
+     "Refused: closed. Delivered and not taken: closed.", "A duplicate's descriptor stays open."},
+    {kFds6, "A message of such a type means its descriptor.", "new_port with one or two.",
+     "mmap without any."},
+    {kFds7, "The payload arrives all the same, and looks complete.", "MSG_CTRUNC: refused.",
+     "Delivered as a new_port without descriptor."},
     {kShm1, "Twelve bytes a reference: another length means sender and receiver count differently.",
      "mmap = 1 with 24 bytes: two references.", "mmap = 1 with 23 bytes."},
     {kShm2, "The numbers come from another process and address memory.",
@@ -212,22 +228,6 @@ const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
      "cancels it.",
      "Slot 487 of 488 is set to 5, then the message of stream 5 is sent.",
      "Slot 488: its word is the beginning of chunk 0."},
-    {kFds1, "Descriptors belong to the message, and its header is the first fragment's.",
-     "Two descriptors with the first fragment.", "One with the last."},
-    {kFds2, "Unasked-for descriptors fill the receiver's table.",
-     "One new_port with two descriptors in 1.35.",
-     "Three descriptors; or two control messages with one each."},
-    {kFds3, "Between recvmsg and fcntl another thread may fork.", "MSG_CMSG_CLOEXEC.",
-     "fcntl afterwards."},
-    {kFds4, "A control buffer that is used again still holds the last one's descriptor.",
-     "The control length the kernel returned is 0: no descriptor.",
-     "The buffer is looked at whatever the length."},
-    {kFds5, "A leak of one descriptor a message ends a server in a day.",
-     "Refused: closed. Delivered and not taken: closed.", "A duplicate's descriptor stays open."},
-    {kFds6, "A message of such a type means its descriptor.", "new_port with one or two.",
-     "mmap without any."},
-    {kFds7, "The payload arrives all the same, and looks complete.", "MSG_CTRUNC: refused.",
-     "Delivered as a new_port without descriptor."},
     {kSoc1, "Message boundaries are the protocol's; a blocking or inherited end hangs or leaks.",
      "socketpair(AF_UNIX, SOCK_SEQPACKET), both ends non-blocking and close-on-exec.",
      "SOCK_STREAM."},
@@ -248,5 +248,17 @@ const std::array<RuleEntry, kRuleCount> kRuleEntries = {{
      "Closed from inside a handler, with messages queued.",
      "The queue is freed under the loop that walks it."},
 }};
+
+namespace {
+
+constexpr bool InOrder() {
+  for (size_t i = 0; i < kRuleEntries.size(); ++i) {
+    if (static_cast<size_t>(kRuleEntries[i].rule) != i) return false;
+  }
+  return true;
+}
+static_assert(InOrder(), "an entry per rule, in the order of the rules");
+
+}  // namespace
 
 }  // namespace portproof

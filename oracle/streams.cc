@@ -1,4 +1,4 @@
-// Messages in fragments: FRG-1, 2, 3, 5, 6, 7, IOV-4 and SND-5.
+// Messages in fragments: FRG-1, FRG-2, FRG-3, FRG-5, FRG-6, FRG-7, IOV-4 and SND-5.
 //
 // One defect is one finding. What is left of a message whose defect was reported
 // stays in the table as `absorbing`: its further fragments follow from the defect.

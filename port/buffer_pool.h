@@ -73,7 +73,7 @@ class Part {
   }
   Part(const Part&) = delete;
   Part& operator=(const Part&) = delete;
-  ~Part() { Drop(); }
+  ~Part() { Drop(); }  // what a handler does not take is taken back (RCV-3)
 
   std::span<const uint8_t> bytes() const {
     if (block_ == nullptr) return {};

@@ -13,6 +13,7 @@ constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;  // SOC-5, FDS-3
 
 }  // namespace
 
+// SND-2, SND-4
 SendAnswer ClassifySend(int error) {
   switch (error) {
     case EAGAIN:
@@ -31,6 +32,7 @@ SendAnswer ClassifySend(int error) {
   }
 }
 
+// RCV-6
 Answer ClassifyReceive(int error) {
   switch (error) {
     case EAGAIN:

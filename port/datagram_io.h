@@ -149,8 +149,9 @@ class ReceiveBatch {
     taken_ = index + 1;
     const msghdr& message = messages_[index].msg_hdr;
     Received received{.bytes = messages_[index].msg_len,
-                      .truncated = (message.msg_flags & MSG_TRUNC) != 0,
+                      .truncated = (message.msg_flags & MSG_TRUNC) != 0,  // RCV-1
                       .control_truncated = (message.msg_flags & MSG_CTRUNC) != 0};
+    // Of this datagram's own control data, never of an earlier one's (FDS-4).
     if (message.msg_controllen == 0 || TakeCredentials(index, received)) return received;
     const Passed passed = TakeControl(messages_[index].msg_hdr, fds);
     received.rights_messages = passed.rights_messages;

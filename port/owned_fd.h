@@ -27,7 +27,7 @@ class OwnedFd {
   }
   OwnedFd(const OwnedFd&) = delete;
   OwnedFd& operator=(const OwnedFd&) = delete;
-  ~OwnedFd() { Close(); }
+  ~OwnedFd() { Close(); }  // FDS-5: what nobody took is closed
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }

@@ -14,8 +14,9 @@ namespace {
 constexpr uint32_t kMaxSizeMin = 64;
 constexpr uint32_t kMaxSizeMax = 1 << 20;
 constexpr int kKernelOverheadBytes = 32;  // SO_SNDBUF is that much above the largest datagram
-constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;  // SOC-1
 
+// SND-11
 absl::Status CheckSizes(const PortSizes& sizes) {
   if (sizes.max_size < kMaxSizeMin || sizes.max_size > kMaxSizeMax) {
     return absl::InvalidArgumentError(absl::StrCat("max_size ", sizes.max_size, ": not between ",
@@ -25,6 +26,7 @@ absl::Status CheckSizes(const PortSizes& sizes) {
   return absl::OkStatus();
 }
 
+// PRT-1: what is adopted may be anything.
 absl::Status CheckKind(int fd, Kernel& kernel) {
   int domain = 0;
   int type = 0;
@@ -71,7 +73,7 @@ absl::StatusOr<SocketPair> SocketPair::Create(const Profile& profile, const Port
   if (absl::Status status = CheckSizes(asked); !status.ok()) return status;
   int fds[2] = {-1, -1};
   int made = kernel.SocketPair(SOCK_SEQPACKET | kFlags, fds);
-  if (made != 0 && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT)) {
+  if (made != 0 && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT)) {  // SOC-1
     made = kernel.SocketPair(SOCK_DGRAM | kFlags, fds);
   }
   if (made != 0) return absl::ErrnoToStatus(errno, "socketpair");
@@ -79,6 +81,7 @@ absl::StatusOr<SocketPair> SocketPair::Create(const Profile& profile, const Port
   const absl::StatusOr<int> send_bytes = RaiseSendBuffer(pair, kernel);
   if (!send_bytes.ok()) return send_bytes.status();
   const uint32_t beyond = kHeaderBytes + PayloadLimit(profile, asked.max_size) - asked.max_size;
+  // SOC-2: MAX becomes the largest that fits.
   const int64_t fits = int64_t{*send_bytes} - kKernelOverheadBytes - beyond;
   if (fits < kMaxSizeMin) {
     return absl::ResourceExhaustedError(

@@ -5,7 +5,8 @@
 //             came twice, overtook one of its stream, or never came; and for each
 //             descriptor that did not end in one place
 //   holds     the receiver, and what it delivered
-//   rules     FRG-1 ... FRG-9, IOV-1, IOV-6, SND-6, SND-8, FDS-5, SHM-1, SHM-2, SHM-5
+//   rules     FRG-1, FRG-2, FRG-3, FRG-4, FRG-5, FRG-6, FRG-7, FRG-8, FRG-9, IOV-1,
+//             IOV-6, SND-6, SND-8, FDS-5, SHM-1, SHM-2, SHM-5
 //   source    the rules
 #ifndef PORTPROOF_PROPS_ARRIVAL_H_
 #define PORTPROOF_PROPS_ARRIVAL_H_

@@ -4,8 +4,9 @@
 //             looked up, not foreseen
 //   returns   what is broken, and by which event, in no order that matters
 //   holds     a copy of the recording; quadratic in its length, worse for equal datagrams
-//   rules     HDR-1, 3, 4, 6, 7; FRG-1, 2, 3, 5, 6, 7; IOV-3, 4; SND-5; SHM-1, 2, 8, 10;
-//             FDS-1, 2, 6; RCV-1; SOC-3
+//   rules     HDR-1, HDR-3, HDR-4, HDR-6, HDR-7; FRG-1, FRG-2, FRG-3, FRG-5, FRG-6,
+//             FRG-7; IOV-3, IOV-4; SND-5; SHM-1, SHM-2, SHM-8, SHM-10; FDS-1, FDS-2,
+//             FDS-6; RCV-1; SOC-3
 //   source    protocol/README.md and oracle/README.md; shares nothing with the checker but
 //             the header, the profiles and the names of the rules
 #ifndef PORTPROOF_PROPS_NAIVE_CHECKER_H_

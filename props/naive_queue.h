@@ -5,7 +5,9 @@
 //   returns   Next: the next datagram, if there is one; Sent: what follows from it.
 //             The actions are those the real queue must name, in its order
 //   holds     every byte's address; small conversations only
-//   rules     SND-1 ... SND-12, CMP-1 ... CMP-6, IOV-1 ... IOV-7, SHM-3 ... SHM-5
+//   rules     SND-1, SND-2, SND-3, SND-4, SND-5, SND-6, SND-7, SND-8, SND-9, SND-10,
+//             SND-11, SND-12, CMP-1, CMP-2, CMP-3, CMP-4, CMP-5, CMP-6, IOV-1, IOV-2,
+//             IOV-3, IOV-4, IOV-5, IOV-6, IOV-7, SHM-3, SHM-4, SHM-5
 //   source    the rules
 #ifndef PORTPROOF_PROPS_NAIVE_QUEUE_H_
 #define PORTPROOF_PROPS_NAIVE_QUEUE_H_

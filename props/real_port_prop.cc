@@ -54,6 +54,7 @@ uint64_t first_seed = 1;
 // The parameter is a thousand's first seed.
 class RealPortProp : public ::testing::TestWithParam<uint64_t> {};
 
+// SND-4, SND-6, SND-7, SND-13, CMP-1, CMP-2, CMP-5, CMP-6, FRG-4, FDS-5, SHM-6, SOC-3
 TEST_P(RealPortProp, NothingIsLostDoubledLeakedOrStuck) {
   const uint64_t count = std::min(kRunsPerTest, first_seed + runs - GetParam());
   std::map<std::string, uint64_t> reached;

@@ -13,7 +13,7 @@
 
 namespace portproof {
 
-// A trace may come from a machine of the other byte order.
+// The machine's is that of the wire (HDR-2); a trace may come from a machine of the other.
 enum class ByteOrder : uint8_t { kLittle, kBig };
 
 constexpr ByteOrder MachineByteOrder() {

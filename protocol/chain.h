@@ -51,6 +51,7 @@ inline ChainSurvey SurveyOf(std::span<const Buffer> chain,
   for (const Buffer& buffer : chain) {
     if (buffer.bytes == 0) continue;
     survey.bytes += buffer.bytes;
+    // SHM-3: every byte can be named by a reference, or none is.
     nameable = nameable && buffer.kind == BufferKind::kShared && buffer.usable &&
                buffer.segment_offset % chunk_bytes == 0;
   }

@@ -101,7 +101,8 @@ constexpr uint32_t ChunksFor(uint32_t bytes, const Geometry& geometry) {
   return bytes / geometry.chunk_bytes + (bytes % geometry.chunk_bytes != 0 ? 1 : 0);
 }
 
-// 0 < n, c < count, ⌈n/chunk⌉ <= count - c (SHM-2).
+// 0 < n, c < count, ⌈n/chunk⌉ <= count - c (SHM-2). Nothing here wraps, whatever a peer
+// wrote, and so nothing behind it is read out of bounds (RCV-2).
 constexpr bool InRange(const Reference& reference, const Geometry& geometry) {
   return reference.bytes > 0 && reference.first_chunk < geometry.chunk_count &&
          ChunksFor(reference.bytes, geometry) <= geometry.chunk_count - reference.first_chunk;

@@ -116,7 +116,7 @@ constexpr uint64_t StartsWithin(uint64_t word, uint32_t count) {
   return word;
 }
 
-// The lowest `count` free chunks in a row, as the words looked when they were read.
+// The lowest `count` free chunks in a row (SHM-7), as the words looked when they were read.
 template <typename Words>
 std::optional<uint32_t> FindFree(Words& words, uint32_t word_count, uint32_t count) {
   uint32_t run = 0;  // free chunks right before this word
@@ -184,7 +184,7 @@ std::optional<uint32_t> AllocateChunks(Words& words, const Geometry& geometry, u
   assert(count > 0);
   const uint32_t word_count = MapWords(geometry);
   if (count == 1) return chunk_map_internal::AllocateOne(words, word_count);
-  for (uint32_t lost = 0; lost <= kLostRacesMax; ++lost) {
+  for (uint32_t lost = 0; lost <= kLostRacesMax; ++lost) {  // SHM-7: a lost race re-scans
     const auto first = chunk_map_internal::FindFree(words, word_count, count);
     if (!first) return std::nullopt;
     if (chunk_map_internal::TakeChunks(words, *first, count)) return first;

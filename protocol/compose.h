@@ -7,7 +7,7 @@
 //             buffers passed, whether bytes remain, and where those begin. Buffers
 //             before `next.buffer_index` are wholly taken, sync and empty ones included
 //   holds     nothing; allocates nothing. `runs` has room for limits.runs
-//   rules     IOV-1 ... IOV-7; SHM-4, SHM-11
+//   rules     IOV-1, IOV-2, IOV-3, IOV-4, IOV-5, IOV-6, IOV-7; SHM-4, SHM-11
 //   source    nxt_sendbuf_mem_coalesce; differs at an exact limit (IOV-5: it said that
 //             nothing follows; IOV-6: it lost a mark right behind)
 #ifndef PORTPROOF_PROTOCOL_COMPOSE_H_
@@ -101,13 +101,14 @@ inline Composed Walk(std::span<const Buffer> chain, ChainCursor from, ComposeLim
       continue;
     }
     const uint64_t place = kPlace(buffer) + skip;
-    if (place != end) {  // IOV-2
-      if (run_count == limits.runs || room == 0) break;
+    // A new run, or the same one (IOV-2); in shared mode a run is one reference (SHM-11).
+    if (place != end) {
+      if (run_count == limits.runs || room == 0) break;  // IOV-3
       if (run_count != 0) runs[run_count - 1] = {begin, end - begin};
       ++run_count;
       begin = end = place;
     }
-    if (bytes > room) {
+    if (bytes > room) {  // IOV-4: cut where the datagram is full
       end += room;
       skip += room;
       room = 0;
@@ -117,8 +118,10 @@ inline Composed Walk(std::span<const Buffer> chain, ChainCursor from, ComposeLim
     room -= bytes;
     skip = 0;
   }
+  // No run, no byte: still a datagram (IOV-7).
   if (run_count != 0) runs[run_count - 1] = {begin, end - begin};
-  // The walk stops only before or within a buffer with bytes (IOV-5).
+  // The walk stops only before or within a buffer with bytes, so bytes remain where it
+  // stopped early (IOV-5). The next datagram begins with the first byte not taken (IOV-1).
   return {run_count,
           limits.payload_bytes - room,
           last,

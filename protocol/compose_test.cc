@@ -39,7 +39,8 @@ std::string ToString(const std::vector<GoldenDatagram>& datagrams) {
   return text;
 }
 
-TEST(ComposeTest, TheGoldenTable) {  // IOV-1 ... IOV-7
+// IOV-1, IOV-2, IOV-3, IOV-4, IOV-5, IOV-6, IOV-7
+TEST(ComposeTest, TheGoldenTable) {
   const ComposeVectors vectors = LoadComposeVectors();
   ASSERT_EQ(vectors.golden.size(), 40u);
   for (const GoldenCase& golden : vectors.golden) {
@@ -104,6 +105,57 @@ TEST(ComposeTest, TheEndsOfTheAddressSpaceAreOrdinaryPlaces) {  // IOV-2
                                      {.address = 0, .bytes = 3}};
   std::array<ByteRun, 7> runs;
   EXPECT_EQ(Compose(chain, {}, {100, 7}, runs).run_count, 2u);
+}
+
+// Two buffers of up to nine bytes each, with a mark between them, against a limit of four.
+template <typename Check>
+void EachMarkedPair(Check check) {
+  for (uint32_t first = 0; first < 10; ++first) {
+    for (uint32_t second = 0; second < 10; ++second) {
+      const std::vector<Buffer> chain = {{.address = 100, .bytes = first},
+                                         {.kind = BufferKind::kSync, .last = true},
+                                         {.address = 200, .bytes = second}};
+      SCOPED_TRACE(std::to_string(first) + " bytes, a mark, " + std::to_string(second));
+      check(first, second, Datagrams(chain, false, {4, kPlainRunsMax}));
+    }
+  }
+}
+
+TEST(ComposeTest, IOV_5_MoreFollowsExactlyWhereBytesRemain) {
+  EachMarkedPair([](uint32_t first, uint32_t second, const std::vector<GoldenDatagram>& datagrams) {
+    uint32_t sent = 0;
+    for (const GoldenDatagram& datagram : datagrams) {
+      sent += datagram.payload_bytes;
+      EXPECT_EQ(datagram.mf, sent < first + second) << sent;
+    }
+    EXPECT_EQ(sent, first + second);
+  });
+}
+
+TEST(ComposeTest, IOV_6_AMarkIsNeverLostAndStays) {
+  EachMarkedPair(
+      [](uint32_t first, uint32_t /*second*/, const std::vector<GoldenDatagram>& datagrams) {
+        uint32_t sent = 0;
+        for (const GoldenDatagram& datagram : datagrams) {
+          sent += datagram.payload_bytes;
+          EXPECT_EQ(datagram.last, sent >= first) << sent;  // also right behind the limit
+        }
+        EXPECT_TRUE(datagrams.back().last);
+      });
+}
+
+TEST(ComposeTest, IOV_7_AChainWithoutBytesIsOneEmptyDatagram) {
+  const std::array<Buffer, 3> kinds = {Buffer{.address = 100, .bytes = 0},
+                                       {.kind = BufferKind::kSync},
+                                       {.kind = BufferKind::kSync, .last = true}};
+  EXPECT_EQ(ToString(Datagrams({}, false, {4, kPlainRunsMax})), "(0,0,0,0) ");
+  for (const Buffer& first : kinds) {
+    for (const Buffer& second : kinds) {
+      const bool marked = first.last || second.last;
+      EXPECT_EQ(ToString(Datagrams({first, second}, false, {4, kPlainRunsMax})),
+                marked ? "(0,1,0,0) " : "(0,0,0,0) ");
+    }
+  }
 }
 
 TEST(ComposeTest, NeighboursInOneSegmentAreOneReference) {  // SHM-11

@@ -18,6 +18,7 @@ TEST(Rule, HasARowEachWithAnIdOfItsOwn) {
     EXPECT_TRUE(ids.insert(info.id).second) << info.id;
     EXPECT_TRUE(std::regex_match(std::string(info.id), std::regex("[A-Z]{3}-[1-9][0-9]?")));
     EXPECT_TRUE(info.sentence.ends_with('.')) << info.id;
+    EXPECT_TRUE(info.text.starts_with(info.sentence)) << info.id;
     EXPECT_EQ(FindRule(info.id), info.rule);
   }
   EXPECT_EQ(ids.size(), kRuleCount);
@@ -49,6 +50,15 @@ TEST(Rule, SaysWhoIsBoundAndHowMuch) {
   EXPECT_EQ(Name(Bound::kSender), "sender");
   EXPECT_EQ(Name(Bound::kReceiver), "receiver");
   EXPECT_EQ(Name(Bound::kBoth), "both");
+}
+
+TEST(Rule, HasTheWholeTextOfTheSpecification) {
+  EXPECT_EQ(Info(Rule::kFds4).sentence, "No SCM_RIGHTS in this datagram means no fd.");
+  EXPECT_EQ(Info(Rule::kFds4).text,
+            "No SCM_RIGHTS in this datagram means no fd. Nothing is taken from a previous "
+            "datagram's control data.");
+  EXPECT_NE(Info(Rule::kShm7).text.find("⌈n/16384⌉"), std::string_view::npos);
+  EXPECT_EQ(Info(Rule::kSnd6).text.find('*'), std::string_view::npos);
 }
 
 TEST(Rule, IsASHOULDOnlyWhereTheSpecificationSaysSo) {

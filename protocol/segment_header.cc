@@ -26,7 +26,7 @@ void EncodeSegmentHeader(const SegmentHeader& header, SegmentLayout layout,
                          const Geometry& geometry, std::span<uint8_t> bytes, ByteOrder order) {
   assert(bytes.size() == geometry.header_bytes);
   const SegmentFields at = FieldsOf(layout);
-  std::fill(bytes.begin(), bytes.end(), uint8_t{0});
+  std::fill(bytes.begin(), bytes.end(), uint8_t{0});  // HDR-9
   uint8_t* const out = bytes.data();
   Store<uint32_t>(header.id, out + at.id, order);
   if (at.source_pid) {

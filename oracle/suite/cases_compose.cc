@@ -1,4 +1,5 @@
-// Composing: the golden table of section 3, and HDR-3 ... HDR-6 on what is sent.
+// Composing: the golden table of section 3, and HDR-3, HDR-4, HDR-5, HDR-6 on what is
+// sent.
 #include "absl/strings/str_cat.h"
 #include "oracle/suite/case.h"
 

@@ -1,4 +1,4 @@
-// Descriptors and lengths: FDS-1 ... FDS-7, RCV-1.
+// Descriptors and lengths: FDS-1, FDS-2, FDS-3, FDS-4, FDS-5, FDS-6, FDS-7, RCV-1.
 #include <sys/resource.h>
 
 #include "absl/strings/str_cat.h"

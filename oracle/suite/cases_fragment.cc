@@ -1,4 +1,4 @@
-// Reassembly: FRG-1 ... FRG-9.
+// Reassembly: FRG-1, FRG-2, FRG-3, FRG-4, FRG-5, FRG-6, FRG-7, FRG-8, FRG-9.
 #include "absl/strings/str_cat.h"
 #include "oracle/suite/case.h"
 

@@ -1,4 +1,5 @@
-// Headers as a receiver meets them: HDR-1 ... HDR-8, RCV-2, RCV-3, RCV-5.
+// Headers as a receiver meets them: HDR-1, HDR-2, HDR-3, HDR-4, HDR-5, HDR-6, HDR-7,
+// HDR-8, RCV-2, RCV-3, RCV-5.
 #include <array>
 
 #include "absl/strings/str_cat.h"

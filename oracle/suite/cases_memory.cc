@@ -1,4 +1,5 @@
-// Shared memory, both roles: SHM-1 ... SHM-11.
+// Shared memory, both roles: SHM-1, SHM-2, SHM-3, SHM-4, SHM-5, SHM-6, SHM-7, SHM-8,
+// SHM-9, SHM-10, SHM-11.
 #include <sys/mman.h>
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,5 @@
-// Sending under pressure, fair share, order, descriptors: SND-1 ... SND-12, FRG-5.
+// Sending under pressure, fair share, order, descriptors: SND-1, SND-2, SND-3, SND-4,
+// SND-5, SND-6, SND-7, SND-8, SND-9, SND-10, SND-11, SND-12, FRG-5.
 #include <sys/socket.h>
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 //   shapes    Incoming: one datagram as it left; Expected: the event it must cause
 //   returns   On: the event, or none (a fragment that was taken)
 //   holds     open assemblies, their descriptors' names; never a payload
-//   rules     FDS-1, FDS-2, RCV-1, HDR-1, HDR-4, HDR-8, FRG-1 ... FRG-4, FRG-8; memory
-//             references are the cases' own matter
+//   rules     FDS-1, FDS-2, RCV-1, HDR-1, HDR-4, HDR-8, FRG-1, FRG-2, FRG-3, FRG-4,
+//             FRG-8; memory references are the cases' own matter
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_RECEIVE_MODEL_H_
 #define PORTPROOF_ORACLE_SUITE_RECEIVE_MODEL_H_

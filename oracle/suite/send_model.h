@@ -5,8 +5,10 @@
 //             Completions that are due, in order
 //   holds     what was written and not yet seen whole; what references must name whose
 //             segment was not announced yet
-//   rules     HDR-1 ... HDR-6, IOV-1 ... IOV-7, SND-5, SND-6, SND-8, CMP-1 ... CMP-5,
-//             FRG-1 ... FRG-3, SHM-3 ... SHM-5, SHM-10, SHM-11, FDS-1, FDS-2
+//   rules     HDR-1, HDR-2, HDR-3, HDR-4, HDR-5, HDR-6, IOV-1, IOV-2, IOV-3, IOV-4,
+//             IOV-5, IOV-6, IOV-7, SND-5, SND-6, SND-8, CMP-1, CMP-2, CMP-3, CMP-4,
+//             CMP-5, FRG-1, FRG-2, FRG-3, SHM-3, SHM-4, SHM-5, SHM-10, SHM-11, FDS-1,
+//             FDS-2
 //   source    none
 #ifndef PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_
 #define PORTPROOF_ORACLE_SUITE_SEND_MODEL_H_

@@ -3,7 +3,7 @@
 //   returns   LoadComposeVectors: every case for every limit; what is wrong with the
 //             file fails the test
 //   holds     nothing
-//   rules     IOV-1 ... IOV-7
+//   rules     IOV-1, IOV-2, IOV-3, IOV-4, IOV-5, IOV-6, IOV-7
 //   source    none; written from the rules, not from this code's output
 #ifndef PORTPROOF_TESTDATA_VECTORS_COMPOSE_VECTORS_H_
 #define PORTPROOF_TESTDATA_VECTORS_COMPOSE_VECTORS_H_
