@@ -30,18 +30,10 @@
 #include "port/kernel.h"
 #include "port/owned_fd.h"
 #include "protocol/control.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 #include "protocol/turn.h"
 
 namespace portproof {
-
-enum class SendAnswer : uint8_t {
-  kTaken,         // all of them, or the call must be repeated for the rest
-  kWouldBlock,    // EAGAIN
-  kBusy,          // ENOBUFS, ENOMEM, ETOOMANYREFS
-  kMessageError,  // anything else: of the first that was not taken
-  kPortError,     // EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN, or a short count
-};
 
 SendAnswer ClassifySend(int error);
 Answer ClassifyReceive(int error);

@@ -1,4 +1,4 @@
-// The send end of a port: takes messages, puts them on the socket as SendQueue decides.
+// The send end of a port: takes messages, puts them on the socket as SendMachine decides.
 //
 //     auto sender = Sender::Adopt(workspace, std::move(pair->send_end), {.profile = profile});
 //     Buffer buffer = PlainBuffer(text);
@@ -16,12 +16,11 @@
 //   holds     the socket; the descriptors it owns; what SND-12 allows. A child that was
 //             forked cannot use it: writes are refused there, and it adopts anew (PRT-1).
 //             Not for several threads: see shared_sender.h
-//   rules     SND-1 ... SND-12, CMP-1 ... CMP-6, SHM-6, SHM-10, PRT-1, PRT-2
+//   rules     those of protocol/send_machine.h, which decides; SND-8, SND-10, PRT-1, PRT-2
 //   source    nxt_port_write_enable, nxt_port_socket_write
 #ifndef PORTPROOF_PORT_SENDER_H_
 #define PORTPROOF_PORT_SENDER_H_
 
-#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -33,15 +32,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "port/owned_fd.h"
+#include "port/process.h"
 #include "port/segment.h"
 #include "port/socket_pair.h"
 #include "port/workspace.h"
-#include "protocol/control.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 
@@ -107,16 +105,16 @@ class Sender {
   Sender& operator=(const Sender&) = delete;
   ~Sender();  // closes; completions that nobody took are gone with it
 
-  WriteAnswer Write(const Outgoing& message) {
-    const WriteRequest request = RequestFor(message);
-    return message.fds.empty() ? WriteBuffers(request) : WriteDescriptors(message, request);
-  }
+  WriteAnswer Write(const Outgoing& message);
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
   // each id: kNoSegment where one of that id was announced before. It completes as a
   // message without buffers, of id 0. If it fails alone (SND-4), the segment was not
   // announced: what names it and is queued fails too, and it may be announced again.
   WriteAnswer Announce(const std::shared_ptr<Segment>& segment, bool batch = false,
                        uint32_t writer = 0);
+  // The receiver asked for a segment of that id with get_mmap, on that stream: the segment is
+  // announced to it again, or it is told by rpc_error that there is none (SHM-10).
+  WriteAnswer AnswerGetMmap(uint32_t segment_id, uint32_t stream);
   // The first `bytes` of a range of an announced segment, for a chain of this port.
   Buffer BufferIn(const Segment& segment, const ChunkRange& range, uint32_t bytes,
                   uint64_t buffer_id) const {
@@ -125,7 +123,7 @@ class Sender {
   void Flush();
 
   int fd() const { return socket_.get(); }
-  bool wants_writable() const { return queue_.armed(); }
+  bool wants_writable() const { return machine_.armed(); }
   std::optional<uint32_t> retry_ms() const { return retry_ms_; }
   void OnWritable();
   void OnRetry();
@@ -136,12 +134,13 @@ class Sender {
   void TakeCompletions(std::vector<Completion>& completions);
   bool has_completions() const { return !completions_.empty(); }
 
-  bool open() const;
-  size_t queued_messages() const { return queue_.message_count(); }
-  uint64_t queued_bytes() const { return queue_.queued_bytes(); }
+  bool open() const { return machine_.open() && !forked(); }
+  bool announced(uint32_t segment_id) const { return machine_.announced(segment_id); }
+  size_t queued_messages() const { return machine_.message_count(); }
+  uint64_t queued_bytes() const { return machine_.queued_bytes(); }
   int last_error() const { return last_error_; }  // errno of what failed last, 0: none
-  // The queue's own blocks, if it is empty, as an idle port needs none. OnWritable does it
-  // when it finds nothing to send.
+  // What an empty port keeps for later, as an idle one needs none. OnWritable does it when it
+  // finds nothing to send.
   void ReleaseMemory();
 
   // For a flusher that must not hold its lock over the system call (shared_sender.h).
@@ -153,65 +152,39 @@ class Sender {
   // copied.
   WriteAnswer Enqueue(const Outgoing& message);
   void AcceptEvents(bool retry_due);  // and the socket may be writable
-  bool CanFlush() const { return !queue_.waiting() && !queue_.empty(); }
-  Segment* FindSegment(uint32_t id) const;
+  bool CanFlush() const { return !machine_.waiting() && !machine_.empty(); }
 
  private:
-  struct Descriptor {
-    int fd = -1;
-    bool owned = false;
-    std::optional<uint32_t> announces = {};  // the id of its segment
-  };
-
   Sender(Workspace& workspace, OwnedFd socket, const SenderOptions& options, int32_t pid);
-  // All but the descriptors.
-  WriteRequest RequestFor(const Outgoing& message) const {
-    WriteRequest request = {.stream = message.stream,
-                            .reply_port = message.reply_port,
-                            .type = message.type,
-                            .last = message.last,
-                            .batch = message.batch,
-                            .close_fds = message.close_fds,
-                            .writer = message.writer,
-                            .message_id = message.id,
-                            .chain = message.chain};
-    if (message.tracking && profile_->byte15 == Byte15::kTracking) {
-      request.tracking = message.tracking;
-    }
-    return request;
+  bool forked() const { return generation_ != ForkGeneration(); }
+
+  template <typename Event>
+  void Run(const Event& event) {
+    Step(machine_, event, actions_);
+    Perform();
   }
-  WriteAnswer WriteBuffers(const WriteRequest& request);
-  WriteAnswer WriteDescriptors(const Outgoing& message, WriteRequest request);
-  WriteResult Put(const WriteRequest& request);
-  WriteResult PutDescriptors(const Outgoing& message, WriteRequest& request);
-  WriteAnswer SettleBorrowed(const WriteRequest& request);
-  WriteAnswer Withdraw(const WriteRequest& request);
-  ABSL_ATTRIBUTE_NOINLINE bool SegmentsKnown(std::span<const Buffer> chain) const;
-  ABSL_ATTRIBUTE_NOINLINE bool CanTrack(const Tracking& tracking) const;
-  void HandOver(const SendPlan& plan, size_t from, bool over);
-  void FailFirst(const PlannedDatagram& datagram);
+  template <typename Event>
+  WriteAnswer Try(const Event& event);
   void Perform();
-  ABSL_ATTRIBUTE_NOINLINE void PerformRare(const SendAction& action);
-  bool Duplicate(Descriptor& descriptor);
-  FdSlot TakeSlot(Descriptor descriptor);
+  bool PerformOne(const SendAction& action);
+  bool Duplicate(FdSlot slot);
+  FdSlot TakeSlot(int fd);
   void FreeSlot(FdSlot slot);
-  void CloseSlot(FdSlot slot);
 
   Workspace* workspace_;
   OwnedFd socket_;
-  const Profile* profile_;
-  std::array<HandledTypes, 3> needs_others_;  // types that go with other than 0, 1, 2 fds
   uint16_t port_id_;
   uint32_t generation_;
-  SendQueue queue_;
+  SendMachine machine_;
   SendActions actions_;
-  std::vector<Descriptor> descriptors_;  // by slot
+  std::vector<int> descriptors_;  // by slot
   std::vector<FdSlot> free_slots_;
   std::vector<Completion> completions_;
-  absl::flat_hash_map<uint32_t, std::shared_ptr<Segment>> segments_;
+  absl::flat_hash_map<uint32_t, std::shared_ptr<Segment>> segments_;  // announced, by id
   std::optional<uint32_t> retry_ms_;
   int last_error_ = 0;
-  bool duplicate_failed_ = false;
+  WriteAnswer answer_ = WriteAnswer::kAccepted;  // to the write that goes on
+  bool flush_wanted_ = false;                    // so does its flush
 };
 
 }  // namespace portproof

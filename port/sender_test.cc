@@ -212,7 +212,8 @@ TEST(SenderTest, SHM_10_ASegmentIsAnnouncedOnce) {
   const auto segment = NewSegment();
   ASSERT_EQ(port.sender->Write({.type = port.data_type, .batch = true}), WriteAnswer::kAccepted);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kMessagesFull);
-  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_FALSE(port.sender->announced(segment->id()));
+  EXPECT_EQ(segment.use_count(), 1);
   port.sender->Flush();
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kNoSegment);
@@ -240,7 +241,8 @@ TEST(SenderTest, SHM_10_AFailedAnnouncementIsNone) {
   const std::vector<Completion> expected = {
       {}, {1, 1, 5, true, false}, {.message_id = 2, .ok = true}};
   EXPECT_EQ(completions, expected);
-  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_FALSE(port.sender->announced(segment->id()));
+  EXPECT_EQ(segment.use_count(), 1);
   EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kNoSegment);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
   EXPECT_EQ(port.sender->Write(naming), WriteAnswer::kAccepted);
@@ -257,9 +259,11 @@ TEST(SenderTest, SHM_10_AnAnnouncementThatFailsAtOnceIsNone) {
   LocalPort port(Newest(), {}, {}, {}, kernel);
   const auto segment = NewSegment();
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
-  EXPECT_EQ(port.sender->FindSegment(segment->id()), nullptr);
+  EXPECT_FALSE(port.sender->announced(segment->id()));
+  EXPECT_EQ(segment.use_count(), 1);
   EXPECT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
-  EXPECT_EQ(port.sender->FindSegment(segment->id()), segment.get());
+  EXPECT_TRUE(port.sender->announced(segment->id()));
+  EXPECT_EQ(segment.use_count(), 2);
 }
 
 // SHM-3, SHM-10: what cannot go by reference is copied, and needs no announcement.

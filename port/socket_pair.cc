@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "protocol/header.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 namespace {

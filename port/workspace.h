@@ -21,7 +21,7 @@
 #include "port/kernel.h"
 #include "protocol/chunk.h"
 #include "protocol/receive_action.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 

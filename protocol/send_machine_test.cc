@@ -1,7 +1,5 @@
 // Stories of a send queue: what is written, what the kernel answers, what leaves.
 // A Desk is a queue with its shell played by the test; it writes down what happens.
-#include "protocol/send_queue.h"
-
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -10,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "protocol/send_queue.h"
 #include "testdata/vectors/compose_vectors.h"
 
 namespace portproof {
