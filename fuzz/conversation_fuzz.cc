@@ -11,7 +11,7 @@
 
 #include "oracle/conversation/action.h"
 #include "oracle/conversation/generate.h"
-#include "props/arrival.h"
+#include "props/play_receiver.h"
 
 using namespace portproof;
 using conversation::Conversation;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "oracle/conversation/action.h"
-#include "props/arrival.h"
+#include "props/play_receiver.h"
 
 using namespace portproof;
 

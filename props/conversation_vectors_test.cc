@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "oracle/conversation/action.h"
-#include "props/arrival.h"
+#include "props/play_receiver.h"
 #include "props/verdict.h"
 #include "protocol/rule.h"
 #include "testdata/vectors/vector_reader.h"
@@ -27,7 +27,7 @@ TEST(ConversationVectors, PlayAsTheySay) {
       story += (story.empty() ? "" : "\n") + line.get<std::string>();
     }
     EXPECT_EQ(conversation::ToString(conversation), story) << vector.place();
-    Arrival arrival(conversation.setup);
+    PlayReceiver arrival(conversation.setup);
     Verdict verdict(conversation.setup);
     Play play(conversation.setup, {&arrival, &verdict});
     arrival.Watch(play);

@@ -10,8 +10,8 @@
 #include <set>
 #include <string>
 
-#include "props/arrival.h"
 #include "props/conversation_gen.h"
+#include "props/play_receiver.h"
 
 namespace portproof {
 namespace {
@@ -25,7 +25,7 @@ void Expect(const Conversation& conversation) {
   if (!findings.empty()) RC_FAIL(ToString(findings.front()));
 }
 
-// IOV-1 ... 7, SND-1 ... 9, CMP-1 ... 6, FRG-1 ... 9, FDS-1, FDS-5, SHM-1 ... 5, SHM-10
+// What a sender and a receiver carry out together.
 TEST(EndToEndProp, WhateverIsWrittenArrivesWholeInOrderAndUnrefused) {
   EXPECT_TRUE(CheckRuns("what is written arrives", 1500, [] { Expect(*Conversations()); }));
 }
@@ -34,7 +34,7 @@ TEST(EndToEndProp, WhateverIsWrittenArrivesWholeInOrderAndUnrefused) {
 TEST(EndToEndProp, WithoutFailuresEveryAcceptedMessageArrives) {
   EXPECT_TRUE(CheckRuns("every accepted message arrives", 500, [] {
     const Conversation conversation = *Conversations({.failures = false});
-    Arrival arrival(conversation.setup);
+    PlayReceiver arrival(conversation.setup);
     Play play(conversation.setup, {&arrival});
     arrival.Watch(play);
     for (const conversation::Action& action : conversation.actions) play.Perform(action);

@@ -83,8 +83,8 @@ class NaiveProcess {
   void Assemble(Place& place, const Wire& wire, Outcome& outcome);
   const char* Begin(Place& place, bool cancelled, Outcome& outcome);
   const char* Continue(Place& place, size_t index, const Wire& wire, Outcome& outcome);
-  void Finish(Place& place, Message message, std::vector<Chunks> chunks,
-              const Wire& wire, Outcome& outcome);
+  void Finish(Place& place, Message message, std::vector<Chunks> chunks, const Wire& wire,
+              Outcome& outcome);
   void Announce(const Message& message, const SegmentFile& file, Outcome& outcome);
   void Refuse(Place& place, const Wire& wire, const char* rule, bool resumed, Outcome& outcome);
   void Tear(Place& place, const char* rule, bool resumed, Outcome& outcome);

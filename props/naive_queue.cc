@@ -15,17 +15,48 @@ std::string ToString(const NaiveDatagram& d) {
                       absl::StrJoin(d.fds, " "), "] bytes [", absl::StrJoin(d.bytes, " "), "])");
 }
 
-WriteResult NaiveQueue::Write(const WriteRequest& request, SendActions& actions) {
-  if (over_) return {*over_, false};
-  size_t bytes_waiting = 0;
-  size_t fds_waiting = 0;
-  for (const Message& message : queue_) {
-    bytes_waiting += message.bytes().size() - message.sent;
-    if (!message.begun) fds_waiting += message.request.fd_count;
+WriteAnswer NaiveQueue::Judge(const Message& message) const {
+  const WriteRequest& request = message.request;
+  size_t bytes_waiting = message.bytes().size();
+  size_t fds_waiting = request.fd_count;
+  for (const Message& other : queue_) {
+    bytes_waiting += other.bytes().size() - other.sent;
+    if (!other.begun) fds_waiting += other.request.fd_count;
   }
+  if (over_) return *over_;
+  if (request.type >= limits_.type_count) return WriteAnswer::kType;
+  if (request.fd_count > limits_.fds_per_message) return WriteAnswer::kFds;
+  const std::optional<Tracking>& word = request.tracking;
+  if (word && limits_.has_tracking) {
+    const auto segment = announced_.find(word->mmap_id);
+    if (segment == announced_.end() || word->tracking_id >= segment->second) {
+      return WriteAnswer::kNoSegment;
+    }
+  }
+  for (const Byte& byte : message.bytes()) {
+    const bool known = announced_.contains(static_cast<uint32_t>(byte.place >> 32));
+    if (message.shared && !known) return WriteAnswer::kNoSegment;
+  }
+  if (!limits_.takes_fragments && Compose(message).mf) return WriteAnswer::kFragments;
+  if (queue_.size() + 1 > limits_.messages_max) return WriteAnswer::kMessagesFull;
+  if (bytes_waiting > limits_.bytes_max) return WriteAnswer::kBytesFull;
+  if (fds_waiting > limits_.fds_max) return WriteAnswer::kFdsFull;
+  return WriteAnswer::kAccepted;
+}
+
+void NaiveQueue::Refuse(const WriteRequest& request, WriteAnswer answer, SendActions& actions) {
+  for (size_t i = 0; i < request.fd_count; ++i) {
+    actions.push_back({.kind = SendAction::Kind::kReleaseFd, .fd = request.fds[i]});
+  }
+  actions.push_back({.kind = SendAction::Kind::kRefuse, .answer = answer});
+}
+
+bool NaiveQueue::Put(const WriteRequest& request, std::optional<uint32_t> announces,
+                     SendActions& actions) {
   Message message;
   message.request = request;
   message.owns_fds = request.close_fds;
+  message.announces = announces;
   std::vector<Byte> bytes;
   bool any_plain = false;
   for (const Buffer& buffer : request.chain) {
@@ -40,23 +71,66 @@ WriteResult NaiveQueue::Write(const WriteRequest& request, SendActions& actions)
   }
   message.all_bytes = std::make_shared<const std::vector<Byte>>(std::move(bytes));
   message.shared = !any_plain && !message.bytes().empty();
-  // SHM-15: on stream 0, or where the first datagram goes plain, nothing is tracked.
-  const bool tracked =
-      request.tracking && message.shared && request.stream != 0 && Compose(message).mmap;
-  if (!tracked) message.request.tracking.reset();
-  if (request.type >= limits_.type_count) return {WriteAnswer::kType, false};
-  if (request.fd_count > limits_.fds_per_message) return {WriteAnswer::kFds, false};
-  if (!limits_.takes_fragments && Compose(message).mf) return {WriteAnswer::kFragments, false};
-  if (queue_.size() + 1 > limits_.messages_max) return {WriteAnswer::kMessagesFull, false};
-  if (bytes_waiting + message.bytes().size() > limits_.bytes_max) {
-    return {WriteAnswer::kBytesFull, false};
+  const WriteAnswer answer = Judge(message);
+  if (answer != WriteAnswer::kAccepted) {
+    Refuse(request, answer, actions);
+    return false;
   }
-  if (fds_waiting + request.fd_count > limits_.fds_max) return {WriteAnswer::kFdsFull, false};
+  // SHM-15: on stream 0, or where the first datagram goes plain, nothing is tracked.
+  if (!limits_.has_tracking || !message.shared || request.stream == 0 || !Compose(message).mmap) {
+    message.request.tracking.reset();
+  }
+  if (message.request.tracking) {
+    actions.push_back({.kind = SendAction::Kind::kTrack,
+                       .stream = request.stream,
+                       .tracking = *message.request.tracking});
+  }
   const bool may_send = !waits_for_event_ && !waits_for_retry_ && !request.batch;
-  const bool must_wait = !may_send || !queue_.empty();
-  if (must_wait) Own(message, actions);
+  if (!may_send || !queue_.empty()) Own(message, actions);
   queue_.push_back(message);
-  return {WriteAnswer::kAccepted, may_send, tracked};
+  if (may_send) actions.push_back({.kind = SendAction::Kind::kFlush});
+  return true;
+}
+
+// SHM-10
+void NaiveQueue::Announce(const AnnounceSegment& announce, SendActions& actions) {
+  WriteRequest request;
+  request.stream = announce.stream;
+  request.reply_port = announce.reply_port;
+  request.type = limits_.mmap_type;
+  request.last = true;
+  request.batch = announce.batch;
+  request.fd_count = 1;
+  request.fds[0] = announce.fd;
+  request.writer = announce.writer;
+  request.message_id = announce.message_id;
+  if (announced_.contains(announce.segment_id)) {
+    return Refuse(request, WriteAnswer::kNoSegment, actions);
+  }
+  if (!Put(request, announce.segment_id, actions)) return;
+  announced_[announce.segment_id] = announce.tracking_slots;
+}
+
+// SND-8: the newest is taken back, with the copies that were made.
+void NaiveQueue::NotDuplicated(FdSlot fd, SendActions& actions) {
+  const Message message = queue_.back();
+  queue_.pop_back();
+  bool copied = true;
+  for (size_t i = 0; i < message.request.fd_count; ++i) {
+    if (message.request.fds[i] == fd) copied = false;
+    const auto kind = copied ? SendAction::Kind::kCloseFd : SendAction::Kind::kReleaseFd;
+    actions.push_back({.kind = kind, .fd = message.request.fds[i]});
+  }
+  if (message.request.tracking) {
+    actions.push_back({.kind = SendAction::Kind::kUntrack,
+                       .stream = message.request.stream,
+                       .tracking = *message.request.tracking});
+  }
+  if (message.announces) {
+    announced_.erase(*message.announces);
+    actions.push_back({.kind = SendAction::Kind::kForget, .segment_id = *message.announces});
+  }
+  actions.push_back({.kind = SendAction::Kind::kRefuse, .answer = WriteAnswer::kNoDescriptor});
 }
 
 // SND-6, word for word.
@@ -132,7 +206,7 @@ bool NaiveQueue::Sent(SendActions& actions) {
   refusals_in_a_row_ = 0;
   const auto place = queue_.erase(NextPlace(), NextPlace());  // drops const
   const NaiveDatagram datagram = Compose(*place);
-  if (!place->begun && place->owns_fds) CloseFds(*place, actions);
+  if (!place->begun) LetFdsGo(*place, actions);
   place->begun = true;
   place->sent += datagram.bytes.size();
   if (place->links.empty()) CompleteOne(*place, true, actions);
@@ -151,23 +225,40 @@ bool NaiveQueue::Sent(SendActions& actions) {
   return true;
 }
 
+// SHM-6: one reference for each run.
+void NaiveQueue::Name(const NaiveDatagram& datagram, SendAction::Kind kind,
+                      SendActions& actions) const {
+  if (!datagram.mmap) return;
+  for (size_t i = 0; i < datagram.bytes.size(); ++i) {
+    const uint64_t place = datagram.bytes[i];
+    if (i > 0 && place == datagram.bytes[i - 1] + 1) {
+      actions.back().reference.bytes += 1;
+      continue;
+    }
+    const auto offset = static_cast<uint32_t>(place);
+    actions.push_back(
+        {.kind = kind,
+         .reference = {static_cast<uint32_t>(place >> 32), offset / limits_.chunk_bytes, 1}});
+  }
+}
+
 void NaiveQueue::WouldBlock(SendActions& actions) {
   waits_for_event_ = true;
+  SetArmed(true, actions);
   for (Message& message : queue_) {
     if (!message.begun) Own(message, actions);
   }
-  SetArmed(true, actions);
 }
 
 void NaiveQueue::Busy(SendActions& actions) {
   waits_for_retry_ = true;
-  for (Message& message : queue_) {
-    if (!message.begun) Own(message, actions);
-  }
   SetArmed(false, actions);
   const uint32_t delay_ms = refusals_in_a_row_ < 7 ? 1u << refusals_in_a_row_ : 100;
   ++refusals_in_a_row_;
   actions.push_back({.kind = SendAction::Kind::kRetryLater, .delay_ms = delay_ms});
+  for (Message& message : queue_) {
+    if (!message.begun) Own(message, actions);
+  }
 }
 
 void NaiveQueue::MessageError(SendActions& actions) {
@@ -176,8 +267,13 @@ void NaiveQueue::MessageError(SendActions& actions) {
     Fail(WriteAnswer::kFailed, actions);
     return;
   }
+  const std::optional<uint32_t> announces = place->announces;
   FailOne(*place, actions);
   queue_.erase(place);
+  if (!announces) return;
+  announced_.erase(*announces);
+  actions.push_back({.kind = SendAction::Kind::kForget, .segment_id = *announces});
+  FailNaming(*announces, actions);
 }
 
 // SHM-10: what would go by reference to a segment that was not announced after all.
@@ -200,20 +296,20 @@ void NaiveQueue::Fail(WriteAnswer why, SendActions& actions) {
   SetArmed(false, actions);
 }
 
-bool NaiveQueue::Writable(SendActions& actions) {
+void NaiveQueue::Writable(SendActions& actions) {
   if (queue_.empty()) {
     SetArmed(false, actions);
     waits_for_event_ = false;
-    return false;
+    return;
   }
-  if (waits_for_retry_) return false;
+  if (waits_for_retry_) return;
   waits_for_event_ = false;
-  return true;
+  actions.push_back({.kind = SendAction::Kind::kFlush});
 }
 
-bool NaiveQueue::Retry() {
+void NaiveQueue::Retry(SendActions& actions) {
   waits_for_retry_ = false;
-  return !queue_.empty();
+  if (!queue_.empty()) actions.push_back({.kind = SendAction::Kind::kFlush});
 }
 
 void NaiveQueue::Own(Message& message, SendActions& actions) const {
@@ -224,9 +320,10 @@ void NaiveQueue::Own(Message& message, SendActions& actions) const {
   }
 }
 
-void NaiveQueue::CloseFds(const Message& message, SendActions& actions) {
+void NaiveQueue::LetFdsGo(const Message& message, SendActions& actions) {
+  const auto kind = message.owns_fds ? SendAction::Kind::kCloseFd : SendAction::Kind::kReleaseFd;
   for (size_t i = 0; i < message.request.fd_count; ++i) {
-    actions.push_back({.kind = SendAction::Kind::kCloseFd, .fd = message.request.fds[i]});
+    actions.push_back({.kind = kind, .fd = message.request.fds[i]});
   }
 }
 
@@ -243,7 +340,7 @@ void NaiveQueue::CompleteOne(Message& message, bool ok, SendActions& actions) {
 }
 
 void NaiveQueue::FailOne(Message& message, SendActions& actions) {
-  if (!message.begun && message.owns_fds) CloseFds(message, actions);
+  if (!message.begun) LetFdsGo(message, actions);
   do {
     CompleteOne(message, false, actions);
   } while (message.completed < message.links.size());

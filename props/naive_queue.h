@@ -1,9 +1,9 @@
 // A send queue written to be obviously right: a list of messages, a list of bytes, and
 // the sentences of section 4 in order. It shares no code with the core.
-//   shapes    the events of SendQueue, one datagram at a time; a NaiveDatagram lists
+//   shapes    the events of SendMachine, one datagram at a time; a NaiveDatagram lists
 //             where each of its bytes is
 //   returns   Next: the next datagram, if there is one; Sent: what follows from it.
-//             The actions are those the real queue must name, in its order
+//             The actions are those the machine must name, in its order
 //   holds     every byte's address; small conversations only
 //   rules     SND-1, SND-2, SND-3, SND-4, SND-5, SND-6, SND-7, SND-8, SND-9, SND-10,
 //             SND-11, SND-12, CMP-1, CMP-2, CMP-3, CMP-4, CMP-5, CMP-6, IOV-1, IOV-2,
@@ -15,12 +15,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 
@@ -45,20 +46,24 @@ class NaiveQueue {
  public:
   explicit NaiveQueue(const SendLimits& limits) : limits_(limits) {}
 
-  WriteResult Write(const WriteRequest& request, SendActions& actions);
-  void WithdrawLast() { queue_.pop_back(); }
+  void Write(const WriteRequest& request, SendActions& actions) {
+    Put(request, std::nullopt, actions);
+  }
+  void Announce(const AnnounceSegment& announce, SendActions& actions);
+  void NotDuplicated(FdSlot fd, SendActions& actions);
 
   std::optional<NaiveDatagram> Next() const;
   // The datagram that Next names left. True if its message rotated: a plan ends here.
   bool Sent(SendActions& actions);
+  // The chunks that a datagram by reference names, given away or taken back.
+  void Name(const NaiveDatagram& datagram, SendAction::Kind kind, SendActions& actions) const;
 
   void WouldBlock(SendActions& actions);
   void Busy(SendActions& actions);
   void MessageError(SendActions& actions);
-  void FailNaming(uint32_t segment_id, SendActions& actions);
   void Fail(WriteAnswer why, SendActions& actions);
-  bool Writable(SendActions& actions);
-  bool Retry();
+  void Writable(SendActions& actions);
+  void Retry(SendActions& actions);
 
   bool empty() const { return queue_.empty(); }
 
@@ -82,22 +87,28 @@ class NaiveQueue {
     bool shared = false;
     bool begun = false;
     bool owns_fds = false;
+    std::optional<uint32_t> announces = {};
 
     const std::vector<Byte>& bytes() const { return *all_bytes; }
   };
 
+  WriteAnswer Judge(const Message& message) const;
+  bool Put(const WriteRequest& request, std::optional<uint32_t> announces, SendActions& actions);
+  static void Refuse(const WriteRequest& request, WriteAnswer answer, SendActions& actions);
+  void FailNaming(uint32_t segment_id, SendActions& actions);
   std::list<Message>::const_iterator NextPlace() const;
   NaiveDatagram Compose(const Message& message) const;
   static NaiveDatagram Take(const Message& message, bool by_place, size_t bytes_max,
                             size_t runs_max);
   void Own(Message& message, SendActions& actions) const;
-  static void CloseFds(const Message& message, SendActions& actions);
+  static void LetFdsGo(const Message& message, SendActions& actions);
   static void CompleteOne(Message& message, bool ok, SendActions& actions);
   static void FailOne(Message& message, SendActions& actions);
   void SetArmed(bool armed, SendActions& actions);
 
   SendLimits limits_;
-  std::list<Message> queue_;  // the one queue of SND-6, begun and unbegun ones
+  std::list<Message> queue_;                // the one queue of SND-6, begun and unbegun ones
+  std::map<uint32_t, uint32_t> announced_;  // tracking slots, by id
   std::optional<WriteAnswer> over_;
   bool waits_for_event_ = false;
   bool waits_for_retry_ = false;

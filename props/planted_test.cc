@@ -12,8 +12,8 @@
 #include <string>
 
 #include "oracle/conversation/generate.h"
-#include "props/arrival.h"
 #include "props/play.h"
+#include "props/play_receiver.h"
 
 namespace portproof {
 namespace {

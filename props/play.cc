@@ -65,7 +65,8 @@ Play::Play(const conversation::Setup& setup, std::vector<Recipient*> recipients)
                                      .fds_per_message = profile.fds_max,
                                      .messages_max = setup.messages_max(),
                                      .bytes_max = setup.bytes_max(),
-                                     .fds_max = setup.fds_max()},
+                                     .fds_max = setup.fds_max(),
+                                     .mmap_type = *NumberOf(profile, Type::kMmap)},
                           findings_);
   }
 }
@@ -92,9 +93,7 @@ void Play::Act(const conversation::Write& write) {
   const auto index = static_cast<uint8_t>(write.sender % setup_.senders);
   Sender& sender = senders_[index];
   if (sender.dead) return;
-  const uint32_t segments_lost = sender.segments_lost;
   const std::vector<Buffer> chain = MakeChain(sender, write);
-  if (sender.segments_lost != segments_lost) return;  // it may name it: the shell refuses
   const Profile& profile = PlayProfile(setup_);
   WriteRequest request;
   // Where the stream alone is the key, honest senders use different ones.
@@ -108,7 +107,22 @@ void Play::Act(const conversation::Write& write) {
   for (size_t i = 0; i < request.fd_count; ++i) request.fds[i] = next_fd_++;
   request.writer = write.writer;
   request.chain = chain;
-  WriteMessage(index, request, ~0u);
+  request.message_id = next_message_++;
+  request.reply_port = static_cast<uint16_t>(request.message_id + 1);
+  NoteQueued(sender, request.stream);
+  SendActions expected;
+  sender.model.Write(request, expected);
+  writing_ = {&request, ~0u};
+  Wrote(index, request, Do(sender, request, expected));
+}
+
+void Play::NoteQueued(const Sender& sender, uint32_t stream) {
+  for (const auto& [id, message] : sender.laws.messages()) {
+    if (!message.finished && !message.failed && !message.withdrawn &&
+        message.request.stream == stream) {
+      reached_.insert("same stream queued twice");
+    }
+  }
 }
 
 std::vector<Buffer> Play::MakeChain(Sender& sender, const conversation::Write& write) {
@@ -171,21 +185,34 @@ void Play::PlaceShared(Sender& sender, const BufferSpec& spec, uint64_t& end, Bu
 // SHM-10: a segment is announced before anything refers to it.
 bool Play::Announce(uint8_t index) {
   Sender& sender = senders_[index];
+  const uint32_t segment = sender.segments;
+  AnnounceSegment announce;
+  announce.segment_id = segment;
+  announce.fd = next_fd_++;
+  announce.stream = setup_.stream_keyed ? index * conversation::kStreamsMax : 0;
+  announce.message_id = next_message_++;
+  announce.reply_port = static_cast<uint16_t>(announce.message_id + 1);
+  NoteQueued(sender, announce.stream);
+  // The same as a write, for the laws.
   WriteRequest request;
-  request.type = *NumberOf(PlayProfile(setup_), Type::kMmap);
-  request.stream = setup_.stream_keyed ? index * conversation::kStreamsMax : 0;
+  request.stream = announce.stream;
+  request.reply_port = announce.reply_port;
+  request.type = sender.machine.limits().mmap_type;
   request.last = true;
-  request.close_fds = true;
   request.fd_count = 1;
-  request.fds[0] = next_fd_++;
-  const uint32_t segment = sender.segments++;
-  sender.announcements[next_message_] = segment;
-  if (WriteMessage(index, request, segment).answer != WriteAnswer::kAccepted) {
-    sender.segments = segment;
+  request.fds[0] = announce.fd;
+  request.message_id = announce.message_id;
+  SendActions expected;
+  sender.model.Announce(announce, expected);
+  sender.announcements[announce.message_id] = segment;
+  sender.segments = segment + 1;
+  writing_ = {&request, segment};
+  if (!Wrote(index, request, Do(sender, announce, expected))) {
+    sender.segments = std::min(sender.segments, segment);
     return false;
   }
   if (sender.lost.contains(segment)) reached_.insert("announced again");
-  return sender.queue.open() && sender.segments > segment;
+  return sender.machine.open() && sender.machine.announced(segment);
 }
 
 // The segment that the plan's first datagram announces.
@@ -195,61 +222,76 @@ std::optional<uint32_t> Play::AnnouncedNext(const Sender& sender, const SendPlan
   return found->second;
 }
 
-// SHM-10: its announcement failed, and so does what names it. Its id may be announced again.
-void Play::LoseSegment(Sender& sender, uint32_t segment, SendActions& actions,
-                       SendActions& expected) {
-  const size_t before = actions.size();
-  sender.queue.FailNaming(segment, actions);
-  sender.model.FailNaming(segment, expected);
-  sender.segments = segment;
+// SHM-10: its announcement failed. Its id may be announced again.
+void Play::Lost(Sender& sender, uint32_t segment) {
+  sender.segments = std::min(sender.segments, segment);
   sender.segment_used = kPlaySegmentBytes;
-  ++sender.segments_lost;
   sender.lost.insert(segment);
   reached_.insert("an announcement failed");
-  if (actions.size() > before) reached_.insert("what names a lost segment");
 }
 
-WriteResult Play::WriteMessage(uint8_t index, WriteRequest request, uint32_t announces) {
+bool Play::Wrote(uint8_t index, const WriteRequest& request, Done done) {
   Sender& sender = senders_[index];
-  request.message_id = next_message_++;
-  request.reply_port = static_cast<uint16_t>(request.message_id + 1);
-  for (const auto& [id, message] : sender.laws.messages()) {
-    if (!message.finished && !message.failed && !message.withdrawn &&
-        message.request.stream == request.stream) {
-      reached_.insert("same stream queued twice");
+  if (done.accepted && request.batch) sender.batched = true;
+  if (done.accepted && done.flush) FlushQueue(index);
+  const auto& messages = sender.laws.messages();
+  const auto written = messages.find(request.message_id);
+  return done.accepted && written != messages.end() && !written->second.withdrawn;
+}
+
+// ------------------------------------------------------- the shell's actions
+
+// The machine and the naive queue do the same, and the laws hold of it. One that cannot copy a
+// descriptor takes the write back.
+template <typename Event>
+Play::Done Play::Do(Sender& sender, const Event& event, const SendActions& expected) {
+  SendActions actions;
+  Step(sender.machine, event, actions);
+  if (actions != expected) {
+    std::string text = "does";
+    for (const SendAction& action : actions) text += " [" + ToString(action) + "]";
+    text += ", the model";
+    for (const SendAction& action : expected) text += " [" + ToString(action) + "]";
+    Find(Law::kModel, Rule::kSnd7, text);
+  }
+  const auto [request, announces] = std::exchange(writing_, {});
+  if (request != nullptr) sender.laws.Wrote(*request, announces, actions);
+  Done done;
+  const bool refused =
+      request != nullptr && !actions.empty() && actions.back().kind == SendAction::Kind::kRefuse;
+  for (size_t i = 0; i < actions.size(); ++i) {
+    const SendAction& action = actions[i];
+    Tell("    " + ToString(action));
+    if (CannotCopy(sender, actions, i)) {
+      SendActions instead;
+      sender.model.NotDuplicated(action.fd, instead);
+      sender.laws.Withdrew(sender.laws.messages().rbegin()->first);
+      reached_.insert("a write taken back");
+      return Do(sender, NotDuplicated{action.fd}, instead);
+    }
+    if (!refused) sender.laws.Did(action);
+    if (action.kind == SendAction::Kind::kRefuse) done.accepted = false;
+    if (action.kind == SendAction::Kind::kFlush) done.flush = true;
+    if (action.kind == SendAction::Kind::kForget) Lost(sender, action.segment_id);
+    if (action.kind == SendAction::Kind::kHandOver) reached_.insert("chunks handed over");
+    if (action.kind == SendAction::Kind::kTakeBack) reached_.insert("chunks taken back");
+    if (action.kind == SendAction::Kind::kRefuse && action.answer == WriteAnswer::kNoSegment) {
+      reached_.insert("what names a lost segment is refused");
     }
   }
-  SendActions actions;
-  SendActions expected;
-  const WriteResult result = sender.queue.Write(request, actions);
-  const WriteResult wanted = sender.model.Write(request, expected);
-  Tell(absl::StrCat("    message ", request.message_id, ": ", Name(result.answer).data()));
-  if (result.answer != wanted.answer || result.flush_now != wanted.flush_now) {
-    Find(Law::kModel, Rule::kSnd1,
-         absl::StrCat("message ", request.message_id, " is answered ", Name(result.answer).data(),
-                      ", the model says ", Name(wanted.answer).data()));
-  }
-  sender.laws.Wrote(request, announces, result, actions);
-  Did(sender, actions, expected);
-  if (result.answer != WriteAnswer::kAccepted) return result;
-  if (!Copy(sender, actions)) return {WriteAnswer::kFdsFull, false};
-  if (request.batch) sender.batched = true;
-  if (result.flush_now) FlushQueue(index);
-  return result;
+  return done;
 }
 
-// The shell copies descriptors; one that cannot be copied takes the write back.
-bool Play::Copy(Sender& sender, const SendActions& actions) {
-  const bool copies = std::any_of(actions.begin(), actions.end(), [](const SendAction& action) {
-    return action.kind == SendAction::Kind::kDuplicateFd;
-  });
-  if (!copies || !sender.no_descriptors) return true;
+// The first, or the last copy of a message fails.
+bool Play::CannotCopy(Sender& sender, const SendActions& actions, size_t i) {
+  const auto copies = [&](size_t at) {
+    return at < actions.size() && actions[at].kind == SendAction::Kind::kDuplicateFd;
+  };
+  if (!sender.no_descriptors || !copies(i)) return false;
+  const bool first = actions[i].fd % 4 < 2;
+  if (!first && copies(i + 1)) return false;
   sender.no_descriptors = false;
-  sender.queue.WithdrawLast();
-  sender.model.WithdrawLast();
-  sender.laws.Withdrew(next_message_ - 1);
-  reached_.insert("a write taken back");
-  return false;
+  return true;
 }
 
 // ----------------------------------------------------------- the shell's loop
@@ -258,34 +300,26 @@ void Play::FlushQueue(uint8_t index) {
   Sender& sender = senders_[index];
   sender.batched = false;
   for (int turns = 0; turns < 10000; ++turns) {
-    sender.queue.Plan(*plan_);
+    sender.machine.Plan(*plan_);
     ComparePlan(sender, *plan_);
     if (plan_->datagrams().empty()) return;
-    const KernelAnswer answer = Send(index, *plan_);
-    if (answer.refusal) {
-      Refuse(index, *answer.refusal);
-      const bool goes_on = *answer.refusal == Answer::kMessageError && sender.queue.open();
-      if (!goes_on) return;
-    } else {
-      if (answer.taken < plan_->datagrams().size()) reached_.insert("k of n");
-      Commit(index, answer.taken, *plan_);
+    SendActions expected;
+    for (const NaiveDatagram& datagram : sender.planned) {
+      sender.model.Name(datagram, SendAction::Kind::kHandOver, expected);
     }
+    Do(sender, Sending{*plan_}, expected);
+    const KernelAnswer answer = Send(index, *plan_);
+    Conclude(index, answer);
+    const bool goes_on =
+        !answer.refusal || (*answer.refusal == Answer::kMessageError && sender.machine.open());
+    if (!goes_on) return;
+    if (answer.taken < plan_->datagrams().size()) reached_.insert("k of n");
     if (findings_.size() > 50) return;
   }
   Find(Law::kLiveness, Rule::kSnd7, "a flush that never ends");
 }
 
-void Play::Commit(uint8_t index, size_t count, const SendPlan& plan) {
-  Sender& sender = senders_[index];
-  SendActions actions;
-  SendActions expected;
-  // A model that has less than was planned was found to differ.
-  for (size_t i = 0; i < count && sender.model.Next(); ++i) sender.model.Sent(expected);
-  sender.queue.Commit(plan, count, actions);
-  Did(sender, actions, expected);
-}
-
-void Play::Refuse(uint8_t index, Answer answer) {
+void Play::NoteRefusal(uint8_t index, Answer answer) {
   Sender& sender = senders_[index];
   Tell(absl::StrCat("    the kernel refuses sender ", index, " (", static_cast<int>(answer), ")"));
   for (const auto& [id, message] : sender.laws.messages()) {
@@ -296,55 +330,56 @@ void Play::Refuse(uint8_t index, Answer answer) {
   for (Recipient* const recipient : recipients_) {
     recipient->Refused(PlayPid(index), ErrorName(answer));
   }
-  SendActions actions;
+}
+
+void Play::Conclude(uint8_t index, const KernelAnswer& answer) {
+  Sender& sender = senders_[index];
   SendActions expected;
-  std::optional<uint32_t> announced;
-  switch (answer) {
+  // A model that has less than was planned was found to differ.
+  for (size_t i = 0; i < answer.taken && sender.model.Next(); ++i) sender.model.Sent(expected);
+  for (size_t i = answer.taken; i < sender.planned.size(); ++i) {
+    sender.model.Name(sender.planned[i], SendAction::Kind::kTakeBack, expected);
+  }
+  Sent sent{*plan_, answer.taken};
+  if (answer.refusal) NoteRefusal(index, *answer.refusal);
+  switch (answer.refusal.value_or(Answer::kPartial)) {
     case Answer::kPartial:
     case Answer::kNoDescriptors:
-      return;
+      break;
     case Answer::kWouldBlock:
-      sender.queue.WouldBlock(actions);
+      sent.answer = SendAnswer::kWouldBlock;
       sender.model.WouldBlock(expected);
       break;
     case Answer::kBusy:
-      sender.queue.Busy(actions);
+      sent.answer = SendAnswer::kBusy;
       sender.model.Busy(expected);
       reached_.insert("busy");
       break;
     case Answer::kMessageError:
-      announced = AnnouncedNext(sender, *plan_);
-      sender.queue.MessageError(actions);
+      sent.answer = SendAnswer::kMessageError;
       if (sender.model.Next()) sender.model.MessageError(expected);
-      if (announced) LoseSegment(sender, *announced, actions, expected);
       reached_.insert("message error");
       break;
     case Answer::kPortError:
-      sender.queue.PortError(actions);
+      sent.answer = SendAnswer::kPortError;
       sender.model.Fail(WriteAnswer::kFailed, expected);
       reached_.insert("port error");
       break;
   }
-  Did(sender, actions, expected);
-  Copy(sender, actions);
-}
-
-void Play::Did(Sender& sender, const SendActions& actions, const SendActions& expected) {
-  for (const SendAction& action : actions) {
-    Tell("    " + ToString(action));
-    sender.laws.Did(action);
-  }
-  if (actions == expected) return;
-  std::string text = "does";
-  for (const SendAction& action : actions) text += " [" + ToString(action) + "]";
-  text += ", the model";
-  for (const SendAction& action : expected) text += " [" + ToString(action) + "]";
-  Find(Law::kModel, Rule::kSnd7, text);
+  const size_t failed = std::count_if(expected.begin(), expected.end(), [](const SendAction& a) {
+    return a.kind == SendAction::Kind::kComplete && !a.ok;
+  });
+  const bool lost = std::any_of(expected.begin(), expected.end(), [](const SendAction& a) {
+    return a.kind == SendAction::Kind::kForget;
+  });
+  if (lost && failed > 1) reached_.insert("what names a lost segment");
+  Do(sender, sent, expected);
 }
 
 // The plan is a prefix of what the model would send, and as long as it may be.
 void Play::ComparePlan(Sender& sender, const SendPlan& plan) {
   NaiveQueue model = sender.model;
+  sender.planned.clear();
   size_t count = 0;
   bool rotated = false;
   for (const PlannedDatagram& datagram : plan.datagrams()) {
@@ -369,6 +404,7 @@ void Play::ComparePlan(Sender& sender, const SendPlan& plan) {
                (wanted && !rotated ? ToString(*wanted) : std::string("nothing more")));
       return;
     }
+    sender.planned.push_back(*wanted);
     SendActions ignored;
     rotated = model.Sent(ignored);
     ++count;
@@ -385,30 +421,24 @@ void Play::Act(const conversation::Flush& flush) {
   Sender& sender = senders_[index];
   if (sender.dead || !sender.batched) return;
   sender.batched = false;
-  if (!sender.queue.waiting()) FlushQueue(index);
+  if (!sender.machine.waiting()) FlushQueue(index);
 }
 
 void Play::Act(const conversation::Turn& turn) {
   const auto index = static_cast<uint8_t>(turn.sender % setup_.senders);
   Sender& sender = senders_[index];
   if (sender.dead) return;
-  SendActions actions;
   SendActions expected;
-  bool flush = false;
-  bool wanted = false;
+  Done done;
   if (sender.laws.retry_asked()) {
     sender.laws.RetryCame();
-    flush = sender.queue.Retry();
-    wanted = sender.model.Retry();
+    sender.model.Retry(expected);
+    done = Do(sender, RetryDue(), expected);
   } else if (sender.laws.armed() && HasRoom()) {
-    flush = sender.queue.Writable(actions);
-    wanted = sender.model.Writable(expected);
-  } else {
-    return;
+    sender.model.Writable(expected);
+    done = Do(sender, BecameWritable(), expected);
   }
-  Did(sender, actions, expected);
-  if (flush != wanted) Find(Law::kModel, Rule::kSnd7, "flushes when it should not, or the reverse");
-  if (flush) FlushQueue(index);
+  if (done.flush) FlushQueue(index);
 }
 
 void Play::Act(const conversation::Receive& receive) {
@@ -447,11 +477,9 @@ void Play::Act(const conversation::Die& die) {
 void Play::Act(const conversation::Close& close) {
   Sender& sender = senders_[close.sender % setup_.senders];
   if (sender.dead) return;
-  SendActions actions;
   SendActions expected;
-  sender.queue.Close(actions);
   sender.model.Fail(WriteAnswer::kClosed, expected);
-  Did(sender, actions, expected);
+  Do(sender, SenderClosed(), expected);
   reached_.insert("closed with work queued");
   for (Recipient* const recipient : recipients_) {
     recipient->Closed(PlayPid(static_cast<uint8_t>(close.sender % setup_.senders)));
@@ -477,7 +505,7 @@ void Play::Drain() {
   for (Sender& sender : senders_) {
     if (sender.dead) continue;
     sender.laws.Drained();
-    if (!sender.queue.empty()) Find(Law::kLiveness, Rule::kSnd7, "not empty when all was taken");
+    if (!sender.machine.empty()) Find(Law::kLiveness, Rule::kSnd7, "not empty when all was taken");
   }
   for (Recipient* const recipient : recipients_) recipient->Ended(findings_);
 }

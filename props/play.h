@@ -22,7 +22,7 @@
 #include "props/naive_queue.h"
 #include "props/send_laws.h"
 #include "protocol/profile.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 
@@ -78,8 +78,8 @@ class Play {
  private:
   struct Sender {
     Sender(const SendLimits& limits, BrokenLaws& findings)
-        : queue(limits), model(limits), laws(limits, findings) {}
-    SendQueue queue;
+        : machine(limits), model(limits), laws(limits, findings) {}
+    SendMachine machine;
     NaiveQueue model;
     SenderLaws laws;
     std::optional<conversation::Script> script;
@@ -89,9 +89,14 @@ class Play {
     uint64_t next_address = 1 << 12;
     uint32_t segments = 0;  // announced; the ids below are theirs
     uint32_t segment_used = 0;
-    uint32_t segments_lost = 0;                  // their announcements failed
-    std::set<uint32_t> lost;                     // those, whether announced again or not
+    std::set<uint32_t> lost;                     // announcements failed, perhaps made again
     std::map<uint64_t, uint32_t> announcements;  // message id, segment
+    std::vector<NaiveDatagram> planned;          // of the plan that is being sent
+  };
+  // What the actions of an event answered.
+  struct Done {
+    bool accepted = true;
+    bool flush = false;
   };
   struct KernelAnswer {
     size_t taken = 0;
@@ -106,21 +111,26 @@ class Play {
   void Act(const conversation::HangUp& hang_up);
   void Act(const conversation::Die& die);
   void Act(const conversation::Close& close);
+  // Of receive ports: not this player's.
+  template <typename Other>
+  void Act(const Other&) {}
 
   std::vector<Buffer> MakeChain(Sender& sender, const conversation::Write& write);
   void PlaceShared(Sender& sender, const conversation::BufferSpec& spec, uint64_t& end,
                    Buffer& buffer);
   bool Announce(uint8_t index);
   std::optional<uint32_t> AnnouncedNext(const Sender& sender, const SendPlan& plan) const;
-  void LoseSegment(Sender& sender, uint32_t segment, SendActions& actions, SendActions& expected);
-  WriteResult WriteMessage(uint8_t index, WriteRequest request, uint32_t announces);
-  bool Copy(Sender& sender, const SendActions& actions);
+  template <typename Event>
+  Done Do(Sender& sender, const Event& event, const SendActions& expected);
+  bool Wrote(uint8_t index, const WriteRequest& request, Done done);
+  bool CannotCopy(Sender& sender, const SendActions& actions, size_t i);
+  void Lost(Sender& sender, uint32_t segment);
+  void NoteQueued(const Sender& sender, uint32_t stream);
   void FlushQueue(uint8_t index);
-  void Commit(uint8_t index, size_t count, const SendPlan& plan);
-  void Refuse(uint8_t index, conversation::Answer answer);
+  void Conclude(uint8_t index, const KernelAnswer& answer);
+  void NoteRefusal(uint8_t index, conversation::Answer answer);
   KernelAnswer Send(uint8_t index, const SendPlan& plan);
   void Take(uint8_t index, const SendPlan& plan, const PlannedDatagram& datagram);
-  void Did(Sender& sender, const SendActions& actions, const SendActions& expected);
   void ComparePlan(Sender& sender, const SendPlan& plan);
   void Settle();
   void Find(Law law, Rule rule, const std::string& text);
@@ -139,6 +149,8 @@ class Play {
   std::function<void(const std::string&)> narrator_;
   std::unique_ptr<SendPlan> plan_ = std::make_unique<SendPlan>();
   bool hung_up_ = false;
+  // What is being written, for the laws: a message, and the segment that it announces.
+  std::pair<const WriteRequest*, uint32_t> writing_ = {};
   uint64_t next_message_ = 0;
   FdSlot next_fd_ = 100;
 };

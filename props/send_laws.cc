@@ -47,13 +47,19 @@ void SenderLaws::Check(bool holds, Law law, Rule rule, uint64_t id, std::string_
   findings_.push_back({law, rule, text});
 }
 
-void SenderLaws::Wrote(const WriteRequest& request, uint32_t announces, const WriteResult& result,
+void SenderLaws::Wrote(const WriteRequest& request, uint32_t announces,
                        const SendActions& actions) {
   ++now_;
+  const uint64_t id = request.message_id;
+  const auto refusal = std::find_if(actions.begin(), actions.end(), [](const SendAction& action) {
+    return action.kind == SendAction::Kind::kRefuse;
+  });
+  const bool accepted = refusal == actions.end();
   size_t waiting = 0;
-  size_t bytes = SurveyOf(request.chain).bytes;
+  uint64_t bytes = 0;
   size_t fds = request.fd_count;
-  for (const auto& [id, message] : messages_) {
+  for (const Buffer& buffer : request.chain) bytes += buffer.bytes;
+  for (const auto& [other, message] : messages_) {
     if (!Waiting(message)) continue;
     ++waiting;
     bytes += message.addresses.size() - message.sent;
@@ -61,11 +67,12 @@ void SenderLaws::Wrote(const WriteRequest& request, uint32_t announces, const Wr
   }
   const bool fits = waiting < limits_.messages_max && bytes <= limits_.bytes_max &&
                     fds <= limits_.fds_max && request.fd_count <= limits_.fds_per_message;
-  const bool over = result.answer == WriteAnswer::kClosed || result.answer == WriteAnswer::kFailed;
-  const bool accepted = result.answer == WriteAnswer::kAccepted;
-  const uint64_t id = request.message_id;
-  Check(over || accepted == fits, Law::kBounds, Rule::kSnd12, id, "not refused by the bounds");
-  Check(accepted || actions.empty(), Law::kBounds, Rule::kSnd1, id,
+  const bool other_reason = !accepted && (refusal->answer == WriteAnswer::kClosed ||
+                                          refusal->answer == WriteAnswer::kFailed ||
+                                          refusal->answer == WriteAnswer::kNoSegment);
+  Check(other_reason || accepted == fits, Law::kBounds, Rule::kSnd12, id,
+        "not refused by the bounds");
+  Check(accepted || actions.size() == 1U + request.fd_count, Law::kBounds, Rule::kSnd1, id,
         "refused, yet something is done");
   Check(std::none_of(
             actions.begin(), actions.end(),
@@ -238,6 +245,7 @@ void SenderLaws::Did(const SendAction& action) {
       Completed(action);
       return;
     case SendAction::Kind::kCloseFd:
+    case SendAction::Kind::kReleaseFd:
     case SendAction::Kind::kDuplicateFd:
       DescriptorAction(action);
       return;
@@ -248,6 +256,16 @@ void SenderLaws::Did(const SendAction& action) {
     case SendAction::Kind::kRetryLater:
       retry_asked_ = true;
       return;
+    case SendAction::Kind::kForget:
+      announced_.erase(action.segment_id);
+      return;
+    case SendAction::Kind::kRefuse:
+    case SendAction::Kind::kTrack:
+    case SendAction::Kind::kUntrack:
+    case SendAction::Kind::kHandOver:
+    case SendAction::Kind::kTakeBack:
+    case SendAction::Kind::kFlush:
+      return;
   }
 }
 
@@ -257,14 +275,21 @@ void SenderLaws::DescriptorAction(const SendAction& action) {
   if (found == fd_owner_.end()) return;
   const uint64_t id = found->second;
   SentMessage& message = messages_.at(id);
+  const bool owned = message.withdrawn ? copied_.contains(action.fd) : message.owned;
+  if (action.kind == SendAction::Kind::kReleaseFd) {
+    ++message.fds_released;
+    Check(!owned, Law::kDescriptors, Rule::kSnd9, id, "gives back an fd that it owns");
+    return;
+  }
   if (action.kind == SendAction::Kind::kCloseFd) {
     ++message.fds_closed;
-    Check(message.owned, Law::kDescriptors, Rule::kSnd9, id, "closes the caller's fd");
+    Check(owned, Law::kDescriptors, Rule::kSnd9, id, "closes the caller's fd");
     Check(message.fds_closed <= message.request.fd_count, Law::kDescriptors, Rule::kSnd9, id,
           "closes an fd twice");
     return;
   }
   ++message.fds_copied;
+  copied_.insert(action.fd);
   message.owned = message.fds_copied == message.request.fd_count;
   Check(!message.request.close_fds && !message.begun &&
             message.fds_copied <= message.request.fd_count,
@@ -326,6 +351,8 @@ void SenderLaws::Settled(bool batched) {
     const bool over = message.begun || message.failed;
     Check(!over || message.fds_closed == (message.owned ? fds : 0), Law::kDescriptors, Rule::kSnd9,
           id, "owned fds are not closed once");
+    Check(!over || message.fds_released == (message.owned ? 0 : fds), Law::kDescriptors,
+          Rule::kSnd9, id, "borrowed fds are not given back once");
     Check(over || fds == 0 || message.owned, Law::kDescriptors, Rule::kSnd8, id,
           "waits with borrowed fds");
     any_waiting |= Waiting(message);

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "protocol/rule.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 
@@ -63,6 +63,7 @@ struct SentMessage {
   bool last = false;  // of the latest datagram
   bool owned = false;
   size_t fds_closed = 0;
+  size_t fds_released = 0;
   size_t fds_copied = 0;
   size_t sent = 0;
   std::vector<size_t> datagram_ends;  // `sent` after each
@@ -79,8 +80,7 @@ class SenderLaws {
   SenderLaws(const SendLimits& limits, BrokenLaws& findings)
       : limits_(limits), findings_(findings) {}
 
-  void Wrote(const WriteRequest& request, uint32_t announces, const WriteResult& result,
-             const SendActions& actions);
+  void Wrote(const WriteRequest& request, uint32_t announces, const SendActions& actions);
   void Withdrew(uint64_t message_id);
   void Left(const PlannedDatagram& datagram, std::span<const ByteRun> runs);
   void Did(const SendAction& action);
@@ -114,6 +114,7 @@ class SenderLaws {
   BrokenLaws& findings_;
   std::map<uint64_t, SentMessage> messages_;  // accepted ones, by message_id
   std::map<FdSlot, uint64_t> fd_owner_;
+  std::set<FdSlot> copied_;
   std::set<uint32_t> announced_;
   uint64_t now_ = 0;
   uint64_t latest_completion_ = 0;  // when the datagram left that completed last

@@ -48,9 +48,9 @@ struct Message {
   uint16_t reply_port = 0;
   uint8_t type = 0;
   bool last = false;
-  std::string payload;  // of shared memory the references
-  std::string kinds;    // of each payload byte: 'p' plain, 's' shared
-  std::vector<int> fds;
+  std::string payload = {};  // of shared memory the references
+  std::string kinds = {};    // of each payload byte: 'p' plain, 's' shared
+  std::vector<int> fds = {};
 
   friend bool operator==(const Message&, const Message&) = default;
 };

@@ -228,6 +228,7 @@ void Step(SendMachine& machine, const NotDuplicated& failed, SendActions& action
     machine.announced_.erase(*last->announces);
     actions.push_back({.kind = Kind::kForget, .segment_id = *last->announces});
   }
+  if (last->place + 1 == machine.next_place_) machine.next_place_ = last->place;
   machine.queued_bytes_ -= last->bytes_left;
   machine.queued_fds_ -= last->fd_count;
   machine.Free(machine.unbegun_, last);

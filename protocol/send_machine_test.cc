@@ -1,5 +1,7 @@
-// Stories of a send queue: what is written, what the kernel answers, what leaves.
-// A Desk is a queue with its shell played by the test; it writes down what happens.
+// Stories of the send machine: what is written, what the kernel answers, what leaves.
+// A Desk is a machine with its shell played by the test; it writes down what happens.
+#include "protocol/send_machine.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -8,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "protocol/send_queue.h"
 #include "testdata/vectors/compose_vectors.h"
 
 namespace portproof {
@@ -16,10 +17,23 @@ namespace {
 
 constexpr uint32_t kLimit = 16368;
 
+struct WriteResult {
+  WriteAnswer answer = WriteAnswer::kAccepted;
+  bool flush_now = false;
+  bool tracked = false;
+};
+
 // A message is named by a letter; its id is the letter.
 class Desk {
  public:
-  explicit Desk(SendLimits limits = {.pid = 7, .payload_bytes = kLimit}) : queue(limits) {}
+  explicit Desk(SendLimits limits = {.pid = 7, .payload_bytes = kLimit}) : machine(limits) {
+    for (uint32_t id = 0; id < 20; ++id) {
+      Step(machine, AnnounceSegment{.segment_id = id, .tracking_slots = 10}, actions);
+      machine.Plan(plan);
+      Step(machine, Sent{plan, 1}, actions);
+    }
+    actions.clear();
+  }
 
   WriteResult Write(char name, uint32_t bytes, WriteRequest request = {}) {
     const std::vector<Buffer> chain = {{.address = 1 << 20, .bytes = bytes}};
@@ -29,20 +43,43 @@ class Desk {
     if (request.stream == 0) request.stream = static_cast<uint32_t>(name);
     request.message_id = static_cast<uint64_t>(name);
     request.chain = chain;
-    return queue.Write(request, actions);
+    return After(request);
   }
+
+  // What the event led to; what the shell was asked to do is kept.
+  template <typename Event>
+  WriteResult After(const Event& event) {
+    WriteResult result;
+    SendActions step;
+    Step(machine, event, step);
+    for (const SendAction& action : step) {
+      if (action.kind == SendAction::Kind::kRefuse) result.answer = action.answer;
+      if (action.kind == SendAction::Kind::kFlush) result.flush_now = true;
+      if (action.kind == SendAction::Kind::kTrack) result.tracked = true;
+      const bool told = action.kind == SendAction::Kind::kRefuse ||
+                        action.kind == SendAction::Kind::kFlush ||
+                        action.kind == SendAction::Kind::kTrack;
+      if (!told) actions.push_back(action);
+    }
+    return result;
+  }
+  void Answer(SendAnswer answer, size_t count = 0) {
+    machine.Plan(plan);
+    After(Sent{plan, count, answer});
+  }
+  bool Writable() { return After(BecameWritable()).flush_now; }
 
   // The kernel takes up to `room` datagrams; "A A B" is what left.
   std::string Take(size_t room = 1000) {
     std::vector<std::string> left;
     while (room > 0) {
-      queue.Plan(plan);
+      machine.Plan(plan);
       if (plan.datagrams().empty()) break;
       const size_t count = std::min(room, plan.datagrams().size());
       for (size_t i = 0; i < count; ++i) {
         left.push_back(std::string(1, static_cast<char>(plan.datagrams()[i].header.stream)));
       }
-      queue.Commit(plan, count, actions);
+      After(Sent{plan, count});
       room -= count;
     }
     return absl::StrJoin(left, " ");
@@ -51,12 +88,12 @@ class Desk {
   // "(payload,last,nf,mf)" of everything that is left to send, which then leaves.
   std::string TakeShapes() {
     std::string text;
-    for (queue.Plan(plan); !plan.datagrams().empty(); queue.Plan(plan)) {
+    for (machine.Plan(plan); !plan.datagrams().empty(); machine.Plan(plan)) {
       for (const PlannedDatagram& d : plan.datagrams()) {
         absl::StrAppend(&text, "(", d.payload_bytes, ",", d.header.last, ",", d.header.nf, ",",
                         d.header.mf, ")", d.header.mmap ? "s" : "");
       }
-      queue.Commit(plan, plan.datagrams().size(), actions);
+      After(Sent{plan, plan.datagrams().size()});
     }
     return text;
   }
@@ -76,7 +113,7 @@ class Desk {
     return absl::StrJoin(texts, ", ");
   }
 
-  SendQueue queue;
+  SendMachine machine;
   SendPlan plan;
   SendActions actions;
 };
@@ -89,7 +126,7 @@ WriteRequest WithFd(FdSlot fd, bool close_fds) {
 
 // ------------------------------------------------------- order and fairness
 
-TEST(SendQueueTest, TheExampleOfSectionFour) {  // SND-5, SND-6, CMP-2
+TEST(SendMachineTest, TheExampleOfSectionFour) {  // SND-5, SND-6, CMP-2
   Desk desk;
   desk.Write('A', 150000);
   desk.Write('B', 150000);
@@ -98,7 +135,7 @@ TEST(SendQueueTest, TheExampleOfSectionFour) {  // SND-5, SND-6, CMP-2
   EXPECT_EQ(desk.Actions(), "C, A, B");
 }
 
-TEST(SendQueueTest, TheExampleTakenOneByOne) {  // a batch changes nothing
+TEST(SendMachineTest, TheExampleTakenOneByOne) {  // a batch changes nothing
   Desk desk;
   desk.Write('A', 150000);
   desk.Write('B', 150000);
@@ -106,10 +143,10 @@ TEST(SendQueueTest, TheExampleTakenOneByOne) {  // a batch changes nothing
   std::string left;
   for (int i = 0; i < 21; ++i) absl::StrAppend(&left, desk.Take(1));
   EXPECT_EQ(left, "AAAABBBBCAAAABBBBAABB");
-  EXPECT_TRUE(desk.queue.empty());
+  EXPECT_TRUE(desk.machine.empty());
 }
 
-TEST(SendQueueTest, TwoMessagesOfOneStreamNeverMix) {  // SND-6
+TEST(SendMachineTest, TwoMessagesOfOneStreamNeverMix) {  // SND-6
   Desk desk;
   desk.Write('A', 100000, OnStream('S'));
   desk.Write('B', 100000, OnStream('S'));
@@ -120,17 +157,16 @@ TEST(SendQueueTest, TwoMessagesOfOneStreamNeverMix) {  // SND-6
   EXPECT_EQ(desk.Actions(), "C, B");
 }
 
-TEST(SendQueueTest, StreamZeroIsAStream) {  // SND-6
+TEST(SendMachineTest, StreamZeroIsAStream) {  // SND-6
   Desk desk;
   const std::vector<Buffer> chain = {{.address = 4096, .bytes = 100000}};
-  SendActions actions;
-  desk.queue.Write({.message_id = 'A', .chain = chain}, actions);
-  desk.queue.Write({.message_id = 'B', .chain = chain}, actions);
+  desk.After(WriteRequest{.message_id = 'A', .chain = chain});
+  desk.After(WriteRequest{.message_id = 'B', .chain = chain});
   desk.Take(8);
   EXPECT_EQ(desk.Actions(), "A");
 }
 
-TEST(SendQueueTest, OneThatWaitsForItsStreamLetsBegunOnesPass) {  // SND-6
+TEST(SendMachineTest, OneThatWaitsForItsStreamLetsBegunOnesPass) {  // SND-6
   Desk desk;
   desk.Write('A', 100000);
   desk.Write('B', 100000);
@@ -140,7 +176,7 @@ TEST(SendQueueTest, OneThatWaitsForItsStreamLetsBegunOnesPass) {  // SND-6
   EXPECT_EQ(desk.Actions(), "A, C, B");
 }
 
-TEST(SendQueueTest, AStreamIsFreeAgainWhenItsMessageEnded) {  // SND-6
+TEST(SendMachineTest, AStreamIsFreeAgainWhenItsMessageEnded) {  // SND-6
   Desk desk;
   desk.Write('A', 20000);
   desk.Write('B', 150000);
@@ -149,18 +185,18 @@ TEST(SendQueueTest, AStreamIsFreeAgainWhenItsMessageEnded) {  // SND-6
   EXPECT_EQ(desk.Take(2), "A B");
 }
 
-TEST(SendQueueTest, ShareSurvivesWouldBlock) {  // SND-5
+TEST(SendMachineTest, ShareSurvivesWouldBlock) {  // SND-5
   Desk desk;
   desk.Write('A', 150000);
   desk.Write('B', 150000);
   EXPECT_EQ(desk.Take(3), "A A A");
-  desk.queue.WouldBlock(desk.actions);
-  desk.queue.Writable(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
+  desk.Writable();
   EXPECT_EQ(desk.Take(2), "A B");
 }
 
-TEST(SendQueueTest, SharedMemoryRotatesAfterSixtyEightFullDatagrams) {  // SND-5, SHM-11
-  Desk desk;
+TEST(SendMachineTest, SharedMemoryRotatesAfterSixtyEightFullDatagrams) {  // SND-5, SHM-11
+  Desk desk({.pid = 7, .payload_bytes = kLimit, .bytes_max = uint64_t{1} << 40});
   std::vector<Buffer> chain;
   for (uint32_t i = 0; i < 70 * kSharedRunsMax; ++i) {
     chain.push_back({.bytes = 16384,
@@ -169,41 +205,40 @@ TEST(SendQueueTest, SharedMemoryRotatesAfterSixtyEightFullDatagrams) {  // SND-5
                      .kind = BufferKind::kShared,
                      .usable = true});
   }
-  desk.queue = SendQueue({.pid = 7, .payload_bytes = kLimit, .bytes_max = uint64_t{1} << 40});
   desk.WriteChain('A', chain);
   desk.Write('B', 10);
   EXPECT_EQ(desk.Take(68).size(), 2 * 68u - 1);
   EXPECT_EQ(desk.Take(), "B A A");
 }
 
-TEST(SendQueueTest, APlanStopsAtARotation) {
+TEST(SendMachineTest, APlanStopsAtARotation) {
   Desk desk;
   desk.Write('A', 150000);
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   EXPECT_EQ(desk.plan.datagrams().size(), 4u);
 }
 
-TEST(SendQueueTest, APlanHoldsAtMostSixteen) {
+TEST(SendMachineTest, APlanHoldsAtMostSixteen) {
   Desk desk;
   for (int i = 0; i < 20; ++i) desk.Write(static_cast<char>('A' + i), 10);
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   EXPECT_EQ(desk.plan.datagrams().size(), kPlanDatagramsMax);
 }
 
-TEST(SendQueueTest, APlanStaysGoodWhileMoreIsWritten) {  // never mixed with what is committed
+TEST(SendMachineTest, APlanStaysGoodWhileMoreIsWritten) {  // never mixed with what is committed
   Desk desk;
   desk.Write('A', 20000);
   desk.Write('B', 10);
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   desk.Write('C', 10);
-  desk.queue.Commit(desk.plan, 2, desk.actions);
+  desk.After(Sent{desk.plan, 2});
   EXPECT_EQ(desk.Actions(), "A");
   EXPECT_EQ(desk.Take(), "B C");
 }
 
 // --------------------------------------------------------------- the shapes
 
-TEST(SendQueueTest, TheGoldenTable) {  // IOV-5, IOV-6, IOV-7 in the headers
+TEST(SendMachineTest, TheGoldenTable) {  // IOV-5, IOV-6, IOV-7 in the headers
   for (const GoldenCase& golden : LoadComposeVectors().golden) {
     Desk desk({.pid = 7, .payload_bytes = golden.payload_bytes_max});
     desk.WriteChain('A', golden.chain, {.last = golden.last_flag});
@@ -216,8 +251,8 @@ TEST(SendQueueTest, TheGoldenTable) {  // IOV-5, IOV-6, IOV-7 in the headers
   }
 }
 
-TEST(SendQueueTest, ASmallRestOfASharedMessageGoesPlain) {  // SHM-4, SHM-5
-  Desk desk({.pid = 7, .payload_bytes = 48});               // four references
+TEST(SendMachineTest, ASmallRestOfASharedMessageGoesPlain) {  // SHM-4, SHM-5
+  Desk desk({.pid = 7, .payload_bytes = 48});                 // four references
   std::vector<Buffer> chain;
   for (uint32_t i = 0; i < 5; ++i) {
     chain.push_back({.address = uint64_t{1} << 30 | i * 40000,
@@ -233,7 +268,7 @@ TEST(SendQueueTest, ASmallRestOfASharedMessageGoesPlain) {  // SHM-4, SHM-5
   EXPECT_EQ(desk.TakeShapes(), "(48,0,0,1)s(12,0,1,0)s");
 }
 
-TEST(SendQueueTest, TrackingStandsBeforeTheReferences) {  // SHM-1
+TEST(SendMachineTest, TrackingStandsBeforeTheReferences) {  // SHM-1
   Desk desk;
   const std::vector<Buffer> chain = {{.address = 1,
                                       .bytes = 100,
@@ -242,7 +277,7 @@ TEST(SendQueueTest, TrackingStandsBeforeTheReferences) {  // SHM-1
                                       .kind = BufferKind::kShared,
                                       .usable = true}};
   desk.WriteChain('A', chain, {.tracking = Tracking{5, 6}});
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   ASSERT_EQ(desk.plan.datagrams().size(), 1u);
   const PlannedDatagram& datagram = desk.plan.datagrams()[0];
   EXPECT_EQ(datagram.payload_bytes, 20u);
@@ -253,7 +288,7 @@ TEST(SendQueueTest, TrackingStandsBeforeTheReferences) {  // SHM-1
 }
 
 // In the first datagram alone: 48 bytes hold 3 references behind tracking, and 4 else.
-TEST(SendQueueTest, SHM_15_OnlyTheFirstDatagramCarriesTracking) {
+TEST(SendMachineTest, SHM_15_OnlyTheFirstDatagramCarriesTracking) {
   Desk desk({.payload_bytes = 48});
   std::vector<Buffer> chain;
   for (uint32_t i = 0; i < 8; ++i) {
@@ -264,7 +299,7 @@ TEST(SendQueueTest, SHM_15_OnlyTheFirstDatagramCarriesTracking) {
                      .usable = true});
   }
   desk.WriteChain('A', chain, {.tracking = Tracking{5, 6}});
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   ASSERT_EQ(desk.plan.datagrams().size(), 3u);
   const std::array<uint32_t, 3> bytes = {8 + 3 * 12, 4 * 12, 12};
   for (size_t i = 0; i < 3; ++i) {
@@ -276,17 +311,16 @@ TEST(SendQueueTest, SHM_15_OnlyTheFirstDatagramCarriesTracking) {
 }
 
 // The write says whether there is something to cancel.
-TEST(SendQueueTest, SHM_15_OnlyWhatBeginsWithReferencesIsTracked) {
+TEST(SendMachineTest, SHM_15_OnlyWhatBeginsWithReferencesIsTracked) {
   const auto tracked = [](uint32_t stream, uint32_t bytes, bool usable, bool asked) {
     Desk desk;
     const std::vector<Buffer> chain = {
         {.address = 1, .bytes = bytes, .kind = BufferKind::kShared, .usable = usable}};
     WriteRequest request = {.stream = stream, .chain = chain};
     if (asked) request.tracking = Tracking{5, 6};
-    SendActions actions;
-    const WriteResult result = desk.queue.Write(request, actions);
+    const WriteResult result = desk.After(request);
     EXPECT_EQ(result.answer, WriteAnswer::kAccepted);
-    desk.queue.Plan(desk.plan);
+    desk.machine.Plan(desk.plan);
     EXPECT_EQ(desk.plan.datagrams()[0].tracking.has_value(), result.tracked);
     EXPECT_EQ(desk.plan.datagrams()[0].header.byte15, result.tracked ? 1 : 0);
     return result.tracked;
@@ -300,103 +334,103 @@ TEST(SendQueueTest, SHM_15_OnlyWhatBeginsWithReferencesIsTracked) {
 
 // ------------------------------------------------------- the kernel says no
 
-TEST(SendQueueTest, WouldBlockArmsOnceAndLosesNothing) {  // SND-2, SND-7
+TEST(SendMachineTest, WouldBlockArmsOnceAndLosesNothing) {  // SND-2, SND-7
   Desk desk;
   EXPECT_TRUE(desk.Write('A', 10).flush_now);
-  desk.queue.WouldBlock(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
   EXPECT_EQ(desk.Actions(), "arm");
   EXPECT_FALSE(desk.Write('B', 10).flush_now);  // appended
-  EXPECT_TRUE(desk.queue.Writable(desk.actions));
-  desk.queue.WouldBlock(desk.actions);
+  EXPECT_TRUE(desk.Writable());
+  desk.Answer(SendAnswer::kWouldBlock);
   EXPECT_EQ(desk.Actions(), "");
-  EXPECT_TRUE(desk.queue.Writable(desk.actions));
+  EXPECT_TRUE(desk.Writable());
   EXPECT_EQ(desk.Take(), "A B");
 }
 
-TEST(SendQueueTest, TheEventIsDisarmedByTheWakeupThatFindsNothing) {
+TEST(SendMachineTest, TheEventIsDisarmedByTheWakeupThatFindsNothing) {
   Desk desk;
   desk.Write('A', 10);
-  desk.queue.WouldBlock(desk.actions);
-  desk.queue.Writable(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
+  desk.Writable();
   desk.Take();
   EXPECT_EQ(desk.Actions(), "arm, A");
-  EXPECT_FALSE(desk.queue.Writable(desk.actions));
+  EXPECT_FALSE(desk.Writable());
   EXPECT_EQ(desk.Actions(), "disarm");
 }
 
-TEST(SendQueueTest, BusyAsksAgainLaterAndLater) {  // SND-2
+TEST(SendMachineTest, BusyAsksAgainLaterAndLater) {  // SND-2
   Desk desk;
   desk.Write('A', 10);
   std::string delays;
   for (int i = 0; i < 9; ++i) {
-    desk.queue.Busy(desk.actions);
+    desk.Answer(SendAnswer::kBusy);
     absl::StrAppend(&delays, desk.Actions(), "; ");
     EXPECT_FALSE(desk.Write('B', 0).flush_now);
-    EXPECT_TRUE(desk.queue.Retry());
+    EXPECT_TRUE(desk.After(RetryDue()).flush_now);
   }
   EXPECT_EQ(delays,
             "retry in 1 ms; retry in 2 ms; retry in 4 ms; retry in 8 ms; retry in 16 ms; "
             "retry in 32 ms; retry in 64 ms; retry in 100 ms; retry in 100 ms; ");
   EXPECT_EQ(desk.Take(1), "A");
   desk.Actions();
-  desk.queue.Busy(desk.actions);
+  desk.Answer(SendAnswer::kBusy);
   EXPECT_EQ(desk.Actions(), "retry in 1 ms");
 }
 
-TEST(SendQueueTest, ABusyKernelIsNotAskedAgainBecauseItIsWritable) {  // SND-2
+TEST(SendMachineTest, ABusyKernelIsNotAskedAgainBecauseItIsWritable) {  // SND-2
   Desk desk;
   desk.Write('A', 10);
-  desk.queue.WouldBlock(desk.actions);
-  desk.queue.Writable(desk.actions);
-  desk.queue.Busy(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
+  desk.Writable();
+  desk.Answer(SendAnswer::kBusy);
   EXPECT_EQ(desk.Actions(), "arm, disarm, retry in 1 ms");
-  EXPECT_FALSE(desk.queue.Writable(desk.actions));
+  EXPECT_FALSE(desk.Writable());
 }
 
-TEST(SendQueueTest, AMessageErrorFailsTheUnbegunMessageAlone) {  // SND-4
+TEST(SendMachineTest, AMessageErrorFailsTheUnbegunMessageAlone) {  // SND-4
   Desk desk;
   desk.Write('A', 10, WithFd(5, true));
   desk.Write('B', 10);
-  desk.queue.MessageError(desk.actions);
+  desk.Answer(SendAnswer::kMessageError);
   EXPECT_EQ(desk.Actions(), "close fd 5, !A");
   EXPECT_EQ(desk.Take(), "B");
 }
 
-TEST(SendQueueTest, AMessageErrorOnABegunMessageFailsThePort) {  // SND-4, CMP-5
+TEST(SendMachineTest, AMessageErrorOnABegunMessageFailsThePort) {  // SND-4, CMP-5
   Desk desk;
   desk.Write('A', 150000);
   desk.Write('B', 150000);
   desk.Write('C', 10, WithFd(5, true));
   desk.Take(5);
   desk.Actions();
-  desk.queue.MessageError(desk.actions);
+  desk.Answer(SendAnswer::kMessageError);
   EXPECT_EQ(desk.Actions(), "!B, close fd 5, !C, !A");  // A had rotated to the end
   EXPECT_EQ(desk.Write('D', 1).answer, WriteAnswer::kFailed);
 }
 
-TEST(SendQueueTest, APortErrorFailsSyncBuffersToo) {  // CMP-5
+TEST(SendMachineTest, APortErrorFailsSyncBuffersToo) {  // CMP-5
   Desk desk;
   desk.WriteChain('A', {{.address = 1, .bytes = 20000},
                         {.kind = BufferKind::kSync, .last = true},
                         {.address = 1, .bytes = 0}});
   desk.Take(1);
-  desk.queue.WouldBlock(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
   desk.Actions();
-  desk.queue.PortError(desk.actions);
+  desk.After(HungUp());
   EXPECT_EQ(desk.Actions(), "!A, !A, !A, disarm");
 }
 
-TEST(SendQueueTest, ClosingFailsWhatIsQueued) {  // PRT-2
+TEST(SendMachineTest, ClosingFailsWhatIsQueued) {  // PRT-2
   Desk desk;
   desk.Write('A', 10);
-  desk.queue.Close(desk.actions);
+  desk.After(SenderClosed());
   EXPECT_EQ(desk.Actions(), "!A");
   EXPECT_EQ(desk.Write('B', 1).answer, WriteAnswer::kClosed);
 }
 
 // ------------------------------------------------------------- completions
 
-TEST(SendQueueTest, ABufferCompletesWithItsLastByte) {  // CMP-3
+TEST(SendMachineTest, ABufferCompletesWithItsLastByte) {  // CMP-3
   Desk desk({.pid = 7, .payload_bytes = 48});
   desk.WriteChain('A', {{.address = 1, .id = 1},
                         {.address = 100, .id = 2, .bytes = 50},
@@ -418,31 +452,31 @@ TEST(SendQueueTest, ABufferCompletesWithItsLastByte) {  // CMP-3
 
 // ------------------------------------------------------------- descriptors
 
-TEST(SendQueueTest, AMessageThatLeavesAtOnceOnlyBorrows) {  // SND-8, SND-9
+TEST(SendMachineTest, AMessageThatLeavesAtOnceOnlyBorrows) {  // SND-8, SND-9
   Desk desk;
   desk.Write('A', 20000, WithFd(5, false));
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   EXPECT_EQ(desk.plan.datagrams()[0].fd_count, 1);
   EXPECT_EQ(desk.plan.datagrams()[1].fd_count, 0);
   desk.Take();
-  EXPECT_EQ(desk.Actions(), "A");
+  EXPECT_EQ(desk.Actions(), "release fd 5, A");
 }
 
-TEST(SendQueueTest, AMessageThatMustWaitOwnsCopies) {  // SND-8
+TEST(SendMachineTest, AMessageThatMustWaitOwnsCopies) {  // SND-8
   Desk desk;
   desk.Write('A', 10, WithFd(5, false));
-  desk.queue.WouldBlock(desk.actions);
-  EXPECT_EQ(desk.Actions(), "duplicate fd 5, arm");
+  desk.Answer(SendAnswer::kWouldBlock);
+  EXPECT_EQ(desk.Actions(), "arm, duplicate fd 5");
   desk.Write('B', 10, WithFd(6, false));
   EXPECT_EQ(desk.Actions(), "duplicate fd 6");
-  desk.queue.WouldBlock(desk.actions);
+  desk.Answer(SendAnswer::kWouldBlock);
   EXPECT_EQ(desk.Actions(), "");
-  desk.queue.Writable(desk.actions);
+  desk.Writable();
   desk.Take();
   EXPECT_EQ(desk.Actions(), "close fd 5, A, close fd 6, B");
 }
 
-TEST(SendQueueTest, BatchingWaitsSoItOwnsCopies) {  // SND-1, SND-8
+TEST(SendMachineTest, BatchingWaitsSoItOwnsCopies) {  // SND-1, SND-8
   Desk desk;
   WriteRequest request = WithFd(5, false);
   request.batch = true;
@@ -452,20 +486,107 @@ TEST(SendQueueTest, BatchingWaitsSoItOwnsCopies) {  // SND-1, SND-8
   EXPECT_EQ(desk.Take(), "A B");
 }
 
-TEST(SendQueueTest, AWriteCanBeTakenBack) {  // SND-1, SND-8: the copy could not be made
+TEST(SendMachineTest, AWriteCanBeTakenBack) {  // SND-1, SND-8: the copy could not be made
   Desk desk;
   desk.Write('A', 10);
-  desk.queue.WouldBlock(desk.actions);
-  const SendQueue before = desk.queue;
+  desk.Answer(SendAnswer::kWouldBlock);
+  const SendMachine before = desk.machine;
   desk.Write('B', 10, WithFd(5, false));
-  EXPECT_FALSE(desk.queue == before);
-  desk.queue.WithdrawLast();
-  EXPECT_EQ(desk.queue, before) << ToString(desk.queue);
+  EXPECT_FALSE(desk.machine == before);
+  EXPECT_EQ(desk.After(NotDuplicated{5}).answer, WriteAnswer::kNoDescriptor);
+  EXPECT_TRUE(desk.machine == before) << ToString(desk.machine);
 }
 
-// SHM-10: the announcement of segment 3 failed. What would name it goes, in its order; not
+// SHM-10: announced once, again where the receiver asks, and refused where nobody has it.
+TEST(SendMachineTest, SHM_10_AnnouncesAgainWhatTheReceiverAsksFor) {
+  Desk desk;
+  EXPECT_EQ(desk.After(SegmentAsked{.segment_id = 3, .stream = 'Q', .fd = 8}).answer,
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(desk.After(SegmentAsked{.segment_id = 99, .stream = 'R'}).answer,
+            WriteAnswer::kAccepted);
+  desk.machine.Plan(desk.plan);
+  ASSERT_EQ(desk.plan.datagrams().size(), 2U);
+  const PlannedDatagram& announcement = desk.plan.datagrams()[0];
+  EXPECT_EQ(announcement.header.stream, uint32_t{'Q'});
+  EXPECT_EQ(announcement.header.type, desk.machine.limits().mmap_type);
+  EXPECT_EQ(announcement.fd_count, 1);
+  const PlannedDatagram& error = desk.plan.datagrams()[1];
+  EXPECT_EQ(error.header.type, desk.machine.limits().rpc_error_type);
+  EXPECT_TRUE(error.header.last);
+  EXPECT_EQ(error.fd_count, 0);
+  EXPECT_EQ(desk.After(SegmentAsked{.segment_id = 99, .stream = 'R', .fd = 7}).answer,
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(desk.Actions(), "release fd 7");
+}
+
+// SHM-10: a chain that goes as references names what was announced.
+TEST(SendMachineTest, SHM_10_RefusesASegmentThatWasNotAnnounced) {
+  Desk desk;
+  const Buffer shared{.address = 1 << 20,
+                      .bytes = 100,
+                      .segment_id = 77,
+                      .kind = BufferKind::kShared,
+                      .usable = true};
+  const SendMachine before = desk.machine;
+  EXPECT_EQ(desk.WriteChain('A', {shared}).answer, WriteAnswer::kNoSegment);
+  EXPECT_EQ(desk.Write('A', 5, {.tracking = Tracking{77, 0}}).answer, WriteAnswer::kNoSegment);
+  EXPECT_EQ(desk.Write('A', 5, {.tracking = Tracking{3, 10}}).answer, WriteAnswer::kNoSegment);
+  EXPECT_TRUE(desk.machine == before);
+  EXPECT_EQ(desk.WriteChain('A', {shared, {.address = 64, .bytes = 5}}).answer,
+            WriteAnswer::kAccepted);  // it is copied
+}
+
+// SHM-6: given away before the call, and taken back where its datagram did not go.
+TEST(SendMachineTest, SHM_6_ChunksAreHandedOverAndTakenBack) {
+  Desk desk;
+  const auto shared = [](uint32_t offset) {
+    return Buffer{.address = 1 << 20,
+                  .bytes = 100,
+                  .segment_id = 2,
+                  .segment_offset = offset,
+                  .kind = BufferKind::kShared,
+                  .usable = true};
+  };
+  desk.WriteChain('A', {shared(0)});
+  desk.WriteChain('B', {shared(5 * 16384)});
+  desk.machine.Plan(desk.plan);
+  desk.After(Sending{desk.plan});
+  EXPECT_EQ(desk.Actions(),
+            "hand over segment 2 chunk 0 bytes 100, hand over segment 2 chunk 5 bytes 100");
+  desk.After(Sent{desk.plan, 1, SendAnswer::kWouldBlock});
+  EXPECT_EQ(desk.Actions(), "A, take back segment 2 chunk 5 bytes 100, arm");
+}
+
+// SHM-15: the word is stored before anything is sent, and given up with its message.
+TEST(SendMachineTest, SHM_15_ATrackedMessageThatIsTakenBackIsUntracked) {
+  Desk desk;
+  desk.Write('A', 10);
+  const std::vector<Buffer> chain = {
+      {.address = 1, .bytes = 100, .segment_id = 2, .kind = BufferKind::kShared, .usable = true}};
+  desk.actions.clear();
+  const WriteResult result =
+      desk.WriteChain('B', chain, {.fd_count = 2, .fds = {5, 6}, .tracking = Tracking{2, 4}});
+  EXPECT_TRUE(result.tracked);
+  EXPECT_EQ(desk.Actions(), "duplicate fd 5, duplicate fd 6");
+  desk.After(NotDuplicated{6});
+  EXPECT_EQ(desk.Actions(), "close fd 5, release fd 6, untrack stream 66 word 4 of segment 2");
+}
+
+// FDS-6: as the profile says of each type.
+TEST(SendMachineTest, FDS_6_ATypeGoesWithTheDescriptorsItNeeds) {
+  const Profile& newest = Profiles().back();
+  Desk desk(SendLimitsOf(newest, 16384));
+  const uint8_t change_file = *NumberOf(newest, Type::kChangeFile);
+  EXPECT_EQ(desk.Write('A', 0, {.type = change_file}).answer, WriteAnswer::kFds);
+  EXPECT_EQ(desk.Write('A', 0, {.type = change_file, .close_fds = true, .fd_count = 1}).answer,
+            WriteAnswer::kAccepted);
+  EXPECT_EQ(desk.Write('A', 0, {.type = change_file, .close_fds = true, .fd_count = 2}).answer,
+            WriteAnswer::kFds);
+}
+
+// SHM-10: the announcement of segment 30 failed. What would name it goes, in its order; not
 // what is copied from it, nor what names another.
-TEST(SendQueueTest, SHM_10_WhatNamesALostSegmentFails) {
+TEST(SendMachineTest, SHM_10_WhatNamesALostSegmentFails) {
   const auto shared = [](uint32_t segment_id) {
     return Buffer{.address = 1 << 20,
                   .bytes = 100,
@@ -474,49 +595,58 @@ TEST(SendQueueTest, SHM_10_WhatNamesALostSegmentFails) {
                   .usable = true};
   };
   Desk desk;
-  desk.WriteChain('a', {shared(3)}, {.close_fds = true, .fd_count = 1, .fds = {4}});
+  EXPECT_EQ(desk.After(AnnounceSegment{.segment_id = 3}).answer, WriteAnswer::kNoSegment);
+  EXPECT_EQ(desk.After(AnnounceSegment{.segment_id = 30, .fd = 9, .message_id = 'z'}).answer,
+            WriteAnswer::kAccepted);
+  desk.actions.clear();
+  desk.WriteChain('a', {shared(30)}, {.close_fds = true, .fd_count = 1, .fds = {4}});
   desk.WriteChain('b', {shared(2)});
-  desk.WriteChain('c', {shared(2), shared(3)});
-  desk.WriteChain('d', {shared(3), {.address = 64, .bytes = 5}});
-  Buffer empty = shared(3);
+  desk.WriteChain('c', {shared(2), shared(30)});
+  desk.WriteChain('d', {shared(30), {.address = 64, .bytes = 5}});
+  Buffer empty = shared(30);
   empty.bytes = 0;  // becomes no reference
   desk.WriteChain('e', {shared(2), empty});
-  desk.queue.FailNaming(3, desk.actions);
-  EXPECT_EQ(desk.Actions(), "close fd 4, !a, !c, !c");
-  EXPECT_EQ(desk.queue.queued_bytes(), 305U);
-  EXPECT_EQ(desk.queue.queued_fds(), 0U);
+  desk.Answer(SendAnswer::kMessageError);
+  const std::string back = " chunk 0 bytes 100, ";  // what the same call would have sent
+  EXPECT_EQ(desk.Actions(), "take back segment 30" + back + "take back segment 2" + back +
+                                "take back segment 2" + back + "take back segment 30" + back +
+                                "take back segment 2" + back +
+                                "release fd 9, !z, forget segment 30, close fd 4, !a, !c, !c");
+  EXPECT_FALSE(desk.machine.announced(30));
+  EXPECT_EQ(desk.machine.queued_bytes(), 305U);
+  EXPECT_EQ(desk.machine.queued_fds(), 0U);
   EXPECT_EQ(desk.TakeShapes(), "(12,0,0,0)s(105,0,0,0)(12,0,0,0)s");
 }
 
 // SND-8: one writer's flush is under way when another's descriptor cannot be copied.
-TEST(SendQueueTest, SND_8_AWithdrawnMessageDisturbsNoPlan) {
+TEST(SendMachineTest, SND_8_AWithdrawnMessageDisturbsNoPlan) {
   Desk desk;
   desk.Write('a', 10);
-  desk.queue.Plan(desk.plan);
+  desk.machine.Plan(desk.plan);
   desk.Write('b', 10, {.batch = true, .fd_count = 1, .fds = {4}});
-  desk.queue.WithdrawLast();
-  desk.queue.Commit(desk.plan, 1, desk.actions);
-  EXPECT_EQ(desk.Actions(), "duplicate fd 4, a");
-  EXPECT_TRUE(desk.queue.empty());
+  desk.After(NotDuplicated{4});
+  desk.After(Sent{desk.plan, 1});
+  EXPECT_EQ(desk.Actions(), "duplicate fd 4, release fd 4, a");
+  EXPECT_TRUE(desk.machine.empty());
 }
 
 // ------------------------------------------------------------------ bounds
 
-TEST(SendQueueTest, TheLimitIsAllowedOneMoreIsRefused) {  // SND-12
+TEST(SendMachineTest, TheLimitIsAllowedOneMoreIsRefused) {  // SND-12
   Desk desk({.payload_bytes = kLimit, .messages_max = 2, .bytes_max = 100, .fds_max = 1});
   EXPECT_EQ(desk.Write('A', 100, WithFd(5, true)).answer, WriteAnswer::kAccepted);
-  const SendQueue before = desk.queue;
+  const SendMachine before = desk.machine;
   EXPECT_EQ(desk.Write('B', 1).answer, WriteAnswer::kBytesFull);
   EXPECT_EQ(desk.Write('B', 0, WithFd(6, true)).answer, WriteAnswer::kFdsFull);
-  EXPECT_EQ(desk.queue, before);
+  EXPECT_TRUE(desk.machine == before) << ToString(desk.machine);
   EXPECT_EQ(desk.Write('B', 0).answer, WriteAnswer::kAccepted);
   EXPECT_EQ(desk.Write('C', 0).answer, WriteAnswer::kMessagesFull);
-  EXPECT_EQ(desk.Actions(), "");
+  EXPECT_EQ(desk.Actions(), "release fd 6");
   EXPECT_EQ(desk.Take(), "A B");
   EXPECT_EQ(desk.Write('C', 100, WithFd(6, true)).answer, WriteAnswer::kAccepted);
 }
 
-TEST(SendQueueTest, WhatTheProfileLacksIsRefused) {  // HDR-4, FDS-2, FRG-10
+TEST(SendMachineTest, WhatTheProfileLacksIsRefused) {  // HDR-4, FDS-2, FRG-10
   Desk desk(
       {.payload_bytes = kLimit, .type_count = 13, .fds_per_message = 1, .takes_fragments = false});
   EXPECT_EQ(desk.Write('A', 1, {.type = 13}).answer, WriteAnswer::kType);
@@ -525,7 +655,7 @@ TEST(SendQueueTest, WhatTheProfileLacksIsRefused) {  // HDR-4, FDS-2, FRG-10
   EXPECT_EQ(desk.Write('A', kLimit, {.type = 12, .fd_count = 1}).answer, WriteAnswer::kAccepted);
 }
 
-TEST(SendQueueTest, PortParameters) {  // SND-11
+TEST(SendMachineTest, PortParameters) {  // SND-11
   const Profile& newest = Profiles().back();
   EXPECT_TRUE(SendParametersAllowed(newest, 16384, 65536, 16384 + 32));
   EXPECT_FALSE(SendParametersAllowed(newest, 16384, 65536, 16384 + 31));

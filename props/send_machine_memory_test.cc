@@ -1,32 +1,31 @@
-// What a send queue holds and allocates, counted.
+// What a send machine holds and allocates, counted.
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "props/allocation_count.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 namespace {
 
 constexpr uint32_t kLimit = 16368;
 
-TEST(SendQueueTest, TheSteadyStateAllocatesNothing) {
-  SendQueue queue({.payload_bytes = kLimit});
+TEST(SendMachineTest, TheSteadyStateAllocatesNothing) {
+  SendMachine machine({.payload_bytes = kLimit});
   SendPlan plan;
   SendActions actions;
   const std::vector<Buffer> small = {{.address = 1, .bytes = 10}};
   const std::vector<Buffer> large = {{.address = 1, .bytes = 100000}};
   const auto round = [&] {
     for (uint32_t i = 0; i < 100; ++i) {
-      queue.Write({.stream = i, .chain = i % 7 == 0 ? large : small}, actions);
+      Step(machine, WriteRequest{.stream = i, .chain = i % 7 == 0 ? large : small}, actions);
     }
     for (;;) {
-      queue.Plan(plan);
+      machine.Plan(plan);
       if (plan.datagrams().empty()) return;
-      actions.clear();
-      queue.Commit(plan, plan.datagrams().size(), actions);
+      Step(machine, Sent{plan, plan.datagrams().size()}, actions);
     }
   };
   for (int i = 0; i < 3; ++i) round();
@@ -35,11 +34,11 @@ TEST(SendQueueTest, TheSteadyStateAllocatesNothing) {
   EXPECT_EQ(AllocationCount(), before);
 }
 
-TEST(SendQueueTest, AnIdleQueueHoldsNothing) {
+TEST(SendMachineTest, AnIdleMachineHoldsNothing) {
   const uint64_t before = AllocationCount();
-  SendQueue queue({.payload_bytes = kLimit});
+  const SendMachine machine({.payload_bytes = kLimit});
   EXPECT_EQ(AllocationCount(), before);
-  EXPECT_LE(sizeof(SendQueue), 512u);
+  EXPECT_LE(sizeof(SendMachine), 512u);
 }
 
 }  // namespace

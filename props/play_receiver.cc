@@ -1,4 +1,4 @@
-#include "props/arrival.h"
+#include "props/play_receiver.h"
 
 #include <algorithm>
 #include <span>
@@ -16,34 +16,57 @@ Port PortFor(const conversation::Setup& setup) {
   return port;
 }
 
+// The segments of every Play.
+constexpr Geometry kPlayGeometry = {1024, kPlayChunkBytes, kPlaySegmentBytes / kPlayChunkBytes};
+
 std::span<const uint8_t> Bytes(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
 }  // namespace
 
-Arrival::Arrival(const conversation::Setup& setup)
-    : receiver_(PlayProfile(setup), PortFor(setup)), credentials_(PlayProfile(setup).credentials) {}
+PlayReceiver::PlayReceiver(const conversation::Setup& setup)
+    : receiver_(PlayProfile(setup), PortFor(setup), 1, {.geometry = kPlayGeometry}),
+      credentials_(PlayProfile(setup).credentials) {}
 
-void Arrival::Check(bool holds, Rule rule, uint64_t id, const char* sentence) {
+void PlayReceiver::Check(bool holds, Rule rule, uint64_t id, const char* sentence) {
   if (holds) return;
   findings_.push_back({Law::kArrival, rule, "message " + std::to_string(id) + ": " + sentence});
 }
 
-void Arrival::Sent(const WireDatagram& datagram) {
+void PlayReceiver::Sent(const WireDatagram& datagram) {
   fds_sent_.insert(fds_sent_.end(), datagram.fds.begin(), datagram.fds.end());
   const auto decoded = DecodeHeader(Bytes(datagram.bytes), ByteOrder::kLittle);
   if (!decoded->header.mf) final_sent_[decoded->header.reply_port - 1u] = true;
 }
 
-void Arrival::Arrived(const WireDatagram& datagram) {
+void PlayReceiver::Arrived(const WireDatagram& datagram) {
   Wire wire;
   wire.bytes = datagram.bytes;
   wire.fds = datagram.fds;
   wire.rights_messages = datagram.fds.empty() ? 0 : 1;
   wire.credentials_pid = credentials_ ? datagram.pid : 0;
+  const auto header = DecodeHeader(Bytes(datagram.bytes), ByteOrder::kLittle)->header;
+  const auto& written = play_->laws(datagram.sender).messages();
+  const auto found = written.find(header.reply_port - 1u);
+  const bool announces = found != written.end() && found->second.announces != ~0u;
+  if (announces) {
+    wire.file = {.id = found->second.announces,
+                 .source = datagram.pid,
+                 .right_size = true,
+                 .sealed = true,
+                 .maps = true};
+  }
   Outcome outcome;
-  receiver_.Receive(wire, outcome);
+  receiver_.Receive(0, wire, outcome);
+  if (announces && outcome.refused.empty()) {  // the process itself takes it
+    Delivered(datagram.sender, {.stream = header.stream,
+                                .pid = header.pid,
+                                .reply_port = header.reply_port,
+                                .type = header.type,
+                                .last = header.last,
+                                .fds = datagram.fds});
+  }
   if (!outcome.refused.empty()) {
     const auto decoded = DecodeHeader(Bytes(datagram.bytes), ByteOrder::kLittle);
     Check(false, *FindRule(outcome.refused), decoded->header.reply_port - 1u,
@@ -55,20 +78,20 @@ void Arrival::Arrived(const WireDatagram& datagram) {
   Take(datagram.sender, outcome);
 }
 
-void Arrival::AllOfDeadRead(int32_t pid) {
+void PlayReceiver::AllOfDeadRead(int32_t pid) {
   Outcome outcome;
-  receiver_.SenderDied(pid, outcome);
+  receiver_.SenderDied(0, pid, outcome);
   Take(0, outcome);
 }
 
-void Arrival::HungUp() {
+void PlayReceiver::HungUp() {
   hung_up_ = true;
   Outcome outcome;
-  receiver_.Close(outcome);
+  receiver_.Close(0, outcome);
   Take(0, outcome);
 }
 
-void Arrival::Take(uint8_t sender, const Outcome& outcome) {
+void PlayReceiver::Take(uint8_t sender, const Outcome& outcome) {
   fds_ended_.insert(fds_ended_.end(), outcome.closed.begin(), outcome.closed.end());
   if (!outcome.delivered) return;
   const std::vector<int>& fds = outcome.message.fds;
@@ -76,7 +99,7 @@ void Arrival::Take(uint8_t sender, const Outcome& outcome) {
   Delivered(sender, outcome.message);
 }
 
-void Arrival::Delivered(uint8_t sender, const Message& message) {
+void PlayReceiver::Delivered(uint8_t sender, const Message& message) {
   const uint64_t id = message.reply_port - 1u;
   const auto& written = play_->laws(sender).messages();
   const auto found = written.find(id);
@@ -102,7 +125,7 @@ void Arrival::Delivered(uint8_t sender, const Message& message) {
   latest = sent.written_at;
 }
 
-std::string Arrival::Written(uint8_t sender, const SentMessage& message) const {
+std::string PlayReceiver::Written(uint8_t sender, const SentMessage& message) const {
   std::string payload;
   for (const uint64_t address : message.addresses) {
     payload += static_cast<char>(ByteAt(sender, address));
@@ -111,7 +134,7 @@ std::string Arrival::Written(uint8_t sender, const SentMessage& message) const {
 }
 
 // The payload a handler sees: plain bytes as they are, references as what they refer to.
-std::string Arrival::Payload(uint8_t sender, const Message& message) const {
+std::string PlayReceiver::Payload(uint8_t sender, const Message& message) const {
   std::string payload;
   size_t at = 0;
   while (at < message.payload.size()) {
@@ -134,7 +157,7 @@ std::string Arrival::Payload(uint8_t sender, const Message& message) const {
   return payload;
 }
 
-void Arrival::Ended(BrokenLaws& findings) {
+void PlayReceiver::Ended(BrokenLaws& findings) {
   for (const auto& [id, whole] : final_sent_) {
     Check(hung_up_ || delivered_.contains(id), Rule::kFrg4, id, "left whole and never arrived");
   }
@@ -142,7 +165,7 @@ void Arrival::Ended(BrokenLaws& findings) {
     Check(final_sent_.contains(id), Rule::kFrg4, id, "arrived before it had left whole");
   }
   Outcome outcome;
-  if (!hung_up_) receiver_.Close(outcome);
+  if (!hung_up_) receiver_.Close(0, outcome);
   Take(0, outcome);
   std::sort(fds_sent_.begin(), fds_sent_.end());
   std::sort(fds_ended_.begin(), fds_ended_.end());
@@ -157,7 +180,7 @@ void Arrival::Ended(BrokenLaws& findings) {
 BrokenLaws PlayEndToEnd(const conversation::Conversation& conversation,
                         std::set<std::string>* reached,
                         const std::function<void(const std::string&)>& narrator) {
-  Arrival arrival(conversation.setup);
+  PlayReceiver arrival(conversation.setup);
   Verdict verdict(conversation.setup);
   Play play(conversation.setup, {&arrival, &verdict});
   play.set_narrator(narrator);

@@ -1,6 +1,6 @@
 // The other end of a Play: a receiver that runs the core, and the question whether what
 // was written arrived.
-//   shapes    see play.h and core_receiver.h
+//   shapes    see play.h and machine_process.h
 //   returns   a finding for each refusal, each message that is not what was written,
 //             came twice, overtook one of its stream, or never came; and for each
 //             descriptor that did not end in one place
@@ -8,8 +8,8 @@
 //   rules     FRG-1, FRG-2, FRG-3, FRG-4, FRG-5, FRG-6, FRG-7, FRG-8, FRG-9, IOV-1,
 //             IOV-6, SND-6, SND-8, FDS-5, SHM-1, SHM-2, SHM-5
 //   source    the rules
-#ifndef PORTPROOF_PROPS_ARRIVAL_H_
-#define PORTPROOF_PROPS_ARRIVAL_H_
+#ifndef PORTPROOF_PROPS_PLAY_RECEIVER_H_
+#define PORTPROOF_PROPS_PLAY_RECEIVER_H_
 
 #include <cstdint>
 #include <functional>
@@ -20,15 +20,15 @@
 #include <vector>
 
 #include "oracle/conversation/action.h"
-#include "props/core_receiver.h"
+#include "props/machine_process.h"
 #include "props/play.h"
 #include "props/wire.h"
 
 namespace portproof {
 
-class Arrival : public Recipient {
+class PlayReceiver : public Recipient {
  public:
-  explicit Arrival(const conversation::Setup& setup);
+  explicit PlayReceiver(const conversation::Setup& setup);
   void Watch(const Play& play) { play_ = &play; }  // before the first action
 
   void Sent(const WireDatagram& datagram) override;
@@ -49,7 +49,7 @@ class Arrival : public Recipient {
   std::string Payload(uint8_t sender, const Message& message) const;
   void Check(bool holds, Rule rule, uint64_t id, const char* sentence);
 
-  CoreReceiver receiver_;
+  MachineProcess receiver_;
   bool credentials_;
   const Play* play_ = nullptr;
   BrokenLaws findings_;
@@ -69,4 +69,4 @@ BrokenLaws PlayEndToEnd(const conversation::Conversation& conversation,
 
 }  // namespace portproof
 
-#endif  // PORTPROOF_PROPS_ARRIVAL_H_
+#endif  // PORTPROOF_PROPS_PLAY_RECEIVER_H_
