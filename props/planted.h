@@ -1,4 +1,4 @@
-// Ten mistakes in a copy of the send queue: planted.patch turns protocol/send_queue.cc
+// Ten mistakes in a copy of the send queue: planted.patch turns protocol/send_machine.cc
 // into a queue that makes the one that is chosen. Tests of the tests are built on it; the
 // product never sees it.
 //   shapes    Defect: one mistake. Most are the original's

@@ -18,7 +18,7 @@
 namespace portproof {
 namespace {
 
-constexpr int kRuns = 400;  // those of each property in send_queue_prop
+constexpr int kRuns = 400;  // those of each property in send_machine_prop
 
 using conversation::Conversation;
 
