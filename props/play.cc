@@ -159,31 +159,39 @@ std::vector<Buffer> Play::MakeChain(Sender& sender, const conversation::Write& w
 void Play::PlaceShared(Sender& sender, const BufferSpec& spec, uint64_t& end, Buffer& buffer) {
   const uint32_t chunks = std::max(1u, (buffer.bytes + kPlayChunkBytes - 1) / kPlayChunkBytes);
   const uint32_t gap = spec.adjacent && end != 0 ? 0 : kPlayChunkBytes;
+  uint32_t segment = sender.segments - 1;
+  uint32_t used = sender.segment_used;
   if (sender.segments == 0 ||
       sender.segment_used + gap + chunks * kPlayChunkBytes > kPlaySegmentBytes) {
     const auto index = static_cast<uint8_t>(
         std::find_if(senders_.begin(), senders_.end(),
                      [&sender](const Sender& other) { return &other == &sender; }) -
         senders_.begin());
-    if (!Announce(index)) {  // not usable, so the message goes plain
+    const std::optional<uint32_t> announced = Announce(index);
+    if (!announced) {  // not usable, so the message goes plain
       buffer.kind = BufferKind::kShared;
       buffer.address = SegmentAddress(0, static_cast<uint32_t>(sender.next_address % 65536));
       sender.next_address += buffer.bytes + 5;
       return;
     }
-    sender.segment_used = 0;
+    segment = *announced;
+    used = sender.used_of[segment];  // by what named it before its announcement failed
   }
   buffer.kind = BufferKind::kShared;
-  buffer.segment_id = sender.segments - 1;
-  buffer.segment_offset = sender.segment_used + gap + (spec.marked ? 1 : 0);
+  buffer.segment_id = segment;
+  buffer.segment_offset = used + gap + (spec.marked ? 1 : 0);
   buffer.address = SegmentAddress(buffer.segment_id, buffer.segment_offset);
   buffer.usable = true;
-  sender.segment_used += gap + (chunks + (spec.marked ? 1 : 0)) * kPlayChunkBytes;
+  // One whose announcement has failed already is of no more use.
+  const uint32_t taken = used + gap + (chunks + (spec.marked ? 1 : 0)) * kPlayChunkBytes;
+  sender.used_of[segment] = taken;
+  sender.segment_used = sender.segments == segment + 1 ? taken : kPlaySegmentBytes;
   end = buffer.address + buffer.bytes;
 }
 
-// SHM-10: a segment is announced before anything refers to it.
-bool Play::Announce(uint8_t index) {
+// SHM-10: a segment is announced before anything refers to it. Its id, where that is accepted;
+// a completion tells later that it failed.
+std::optional<uint32_t> Play::Announce(uint8_t index) {
   Sender& sender = senders_[index];
   const uint32_t segment = sender.segments;
   AnnounceSegment announce;
@@ -209,10 +217,11 @@ bool Play::Announce(uint8_t index) {
   writing_ = {&request, segment};
   if (!Wrote(index, request, Do(sender, announce, expected))) {
     sender.segments = std::min(sender.segments, segment);
-    return false;
+    return std::nullopt;
   }
-  if (sender.lost.contains(segment)) reached_.insert("announced again");
-  return sender.machine.open() && sender.machine.announced(segment);
+  const bool failed = !sender.machine.announced(segment);
+  if (sender.lost.contains(segment) && !failed) reached_.insert("announced again");
+  return segment;
 }
 
 // The segment that the plan's first datagram announces.

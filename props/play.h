@@ -89,6 +89,7 @@ class Play {
     uint64_t next_address = 1 << 12;
     uint32_t segments = 0;  // announced; the ids below are theirs
     uint32_t segment_used = 0;
+    std::map<uint32_t, uint32_t> used_of = {};   // bytes, by segment
     std::set<uint32_t> lost;                     // announcements failed, perhaps made again
     std::map<uint64_t, uint32_t> announcements;  // message id, segment
     std::vector<NaiveDatagram> planned;          // of the plan that is being sent
@@ -118,7 +119,7 @@ class Play {
   std::vector<Buffer> MakeChain(Sender& sender, const conversation::Write& write);
   void PlaceShared(Sender& sender, const conversation::BufferSpec& spec, uint64_t& end,
                    Buffer& buffer);
-  bool Announce(uint8_t index);
+  std::optional<uint32_t> Announce(uint8_t index);
   std::optional<uint32_t> AnnouncedNext(const Sender& sender, const SendPlan& plan) const;
   template <typename Event>
   Done Do(Sender& sender, const Event& event, const SendActions& expected);

@@ -6,7 +6,7 @@ set -euo pipefail
 
 # Values only: no streams, files, clocks, threads, locks, signals or randomness.
 standard="algorithm array bit bitset cassert charconv compare concepts cstddef cstdint cstring
-deque functional initializer_list iterator limits map memory numeric optional ostream set span
+deque functional initializer_list iterator limits list map memory numeric optional ostream set span
 string string_view tuple type_traits unordered_map utility variant vector"
 abseil="absl/(algorithm|base|cleanup|container|functional|hash|memory|meta|numeric|strings|types|utility)/"
 calls="errno|getenv|setenv|f?printf|puts|abort|sendmsg|recvmsg|malloc|gettimeofday|clock_gettime|s?rand|usleep"

@@ -99,7 +99,7 @@ Json PortTestee::Hello() {
                                {"assemblies_per_port", limits.open},
                                {"assembly_bytes", limits.assembly_bytes},
                                {"total_bytes", limits.bytes},
-                               {"memory_bytes", ReceiverMemoryBytesMax(limits)},
+                               {"memory_bytes", ReceiveBytesMax(limits)},
                                {"queue_messages", kQueueMessages},
                                {"queue_bytes", kQueueBytes},
                                {"queue_fds", kQueueFds}});

@@ -1,7 +1,7 @@
-// Nanoseconds per small message through Write, Plan, Commit and its completion.
-//   bazel run --config=opt //bench:send_queue_bench
+// Nanoseconds per small message through its write, Plan, Sent and its completion.
+//   bazel run --config=opt //bench:send_machine_bench
 // A million messages a round, fifteen rounds, lower quartile; allocations counted in
-// all of them. `depth` messages are written before the queue is flushed.
+// all of them. `depth` messages are written before the machine is flushed.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "props/allocation_count.h"
-#include "protocol/send_queue.h"
+#include "protocol/send_machine.h"
 
 namespace portproof {
 namespace {
@@ -18,17 +18,16 @@ constexpr uint64_t kMessages = 1'000'000;
 constexpr int kRounds = 15;
 
 struct Load {
-  SendQueue queue{{.pid = 1, .payload_bytes = 16368}};
+  SendMachine machine{{.pid = 1, .payload_bytes = 16368}};
   SendPlan plan;
   SendActions actions;
   uint64_t completed = 0;
 
   void Flush() {
     for (;;) {
-      queue.Plan(plan);
+      machine.Plan(plan);
       if (plan.datagrams().empty()) return;
-      actions.clear();
-      queue.Commit(plan, plan.datagrams().size(), actions);
+      Step(machine, Sent{plan, plan.datagrams().size()}, actions);
       for (const SendAction& action : actions) completed += action.ok;
     }
   }
@@ -40,7 +39,7 @@ struct Load {
       for (uint64_t i = 0; i < depth; ++i) {
         request.stream = static_cast<uint32_t>(sent + i);
         request.message_id = sent + i;
-        queue.Write(request, actions);
+        Step(machine, request, actions);
       }
       Flush();
     }
