@@ -201,6 +201,18 @@ bool ReceiveBatch::IsZero(unsigned index) const {
   return messages_[index].msg_len == 0 && messages_[index].msg_hdr.msg_controllen == 0;
 }
 
+void ReceiveBatch::FindOut(Kernel& kernel, int socket, unsigned index, ZeroRead& zero) const {
+  for (unsigned later = index; later < received_; ++later) {
+    if (!IsZero(later)) return;
+  }
+  int readable_bytes = 0;
+  bool hung_up = false;
+  if (kernel.HungUp(socket, hung_up) != 0) return;
+  if (kernel.ReadableBytes(socket, readable_bytes) != 0) return;
+  zero.hung_up = hung_up;
+  zero.readable_bytes = static_cast<uint64_t>(readable_bytes);
+}
+
 void ReceiveBatch::CloseRest() {
   Fds fds;
   while (taken_ < received_) Take(taken_, fds);

@@ -161,8 +161,9 @@ class ReceiveBatch {
     return received.fds != 0 || received.control_truncated ||
            (control != 0 && control != CMSG_SPACE(sizeof(ucred)));  // a pidfd
   }
-  // No byte, no control data: perhaps the end of file.
-  bool IsZero(unsigned index) const;
+  // HDR-8: whether one of no bytes is the end of file. What follows in the batch is left to
+  // read, too. Nothing is known where a call fails: then it is not the end.
+  void FindOut(Kernel& kernel, int socket, unsigned index, ZeroRead& zero) const;
 
   // The buffer as a part; the batch gets a new one when it is made ready again, or this
   // one back.
@@ -199,6 +200,7 @@ class ReceiveBatch {
     return control.cmsg_level == SOL_SOCKET && control.cmsg_type == SCM_CREDENTIALS &&
            control.cmsg_len >= CMSG_LEN(sizeof(ucred));
   }
+  bool IsZero(unsigned index) const;  // no byte, no control data
   // The commonest control data: credentials alone. False: it is something else.
   bool TakeCredentials(unsigned index, Received& received) const {
     if (messages_[index].msg_hdr.msg_controllen != CMSG_SPACE(sizeof(ucred))) return false;

@@ -1,6 +1,7 @@
 #include "port/incoming.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -15,6 +16,13 @@ Part Incoming::TakePart() {
   Part part = batch_->TakeBuffer(index_, kHeaderBytes, bytes);
   lent_ = part.block();
   return part;
+}
+
+std::optional<int32_t> Incoming::PidInPayload() const {
+  std::array<uint8_t, sizeof(int32_t)> bytes = {};
+  if (this->bytes() != bytes.size()) return std::nullopt;
+  CopyOf(payload, bytes);
+  return std::bit_cast<int32_t>(bytes);
 }
 
 void Incoming::AppendTo(Payload& chain, const ReceiveAction& action) {

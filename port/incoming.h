@@ -11,9 +11,11 @@
 #ifndef PORTPROOF_PORT_INCOMING_H_
 #define PORTPROOF_PORT_INCOMING_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "port/buffer_pool.h"
@@ -54,6 +56,8 @@ class Incoming : public Message {
   void MakeWhole() {
     if (payload.empty() && !bytes_behind_header().empty()) payload.push_back(TakePart());
   }
+  // The process that a remove_pid message names; none where its payload is no number.
+  std::optional<int32_t> PidInPayload() const;
   void AppendTo(Payload& chain, const ReceiveAction& action);
   std::unique_ptr<Incoming> Keep(uint32_t buffer_bytes);
   // What the handler did not take (RCV-3): a buffer of the batch goes back to its place.

@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
-#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <utility>
@@ -29,14 +27,6 @@ ReceivePortConfig ConfigOf(const ReceiverOptions& options, const BufferPool& poo
           .reads_per_turn = options.reads_per_turn,
           .reads_per_call = ReceiveBatch::kDatagramsMax,
           .limits = options.limits};
-}
-
-// The process that a remove_pid message names.
-std::optional<int32_t> PidIn(const Message& message) {
-  std::array<uint8_t, sizeof(int32_t)> bytes = {};
-  if (message.bytes() != bytes.size()) return std::nullopt;
-  CopyOf(message.payload, bytes);
-  return std::bit_cast<int32_t>(bytes);
 }
 
 }  // namespace
@@ -110,12 +100,6 @@ void Receiver::SenderDied(int32_t sender) {
   Run(portproof::SenderDied{port_, sender}, none);
 }
 
-uint64_t Receiver::refusals() const {
-  uint64_t count = 0;
-  for (const uint64_t of_rule : refusals_) count += of_rule;
-  return count;
-}
-
 // ---------------------------------------------------------------- reading
 
 Next Receiver::Turn() {
@@ -146,22 +130,13 @@ Next Receiver::RunTurn(const bool& destroyed) {
     const ReceiveAction action = actions.back();
     if (action.kind == Kind::kStop) return action.next;
     if (action.kind == Kind::kAskSlots) {
-      Step(machine(), SlotsCounted{port_, CountSlots()}, view(), actions);
+      Step(machine(), SlotsCounted{port_, workspace.CountSlots()}, view(), actions);
       continue;
     }
     const CallReturned returned = Read(action.count, destroyed);
     if (destroyed || !Usable()) return Next::kCallAgain;  // a handler ended it, or forked
     Step(machine(), returned, view(), actions);
   }
-}
-
-// RCV-5
-bool Receiver::CountSlots() {
-  unsigned free = 0;
-  const int asked = workspace_.kernel.FreeSlots(ReceiveBatch::kSlotsMax, free);
-  const bool room = asked == 0 && free == ReceiveBatch::kSlotsMax;
-  workspace_.slots_short = !room;
-  return room;
 }
 
 CallReturned Receiver::Read(unsigned count, const bool& destroyed) {
@@ -204,31 +179,13 @@ inline void Receiver::Present(unsigned index, Incoming& incoming) {
       arrival.named = &workspace_.named;
     }
   }
-  ZeroRead zero;
+  ZeroRead zero{.seqpacket = seqpacket_, .fds = arrival.received.fds};
   if (arrival.received.bytes == 0) {
-    zero = ZeroOf(index);
-    zero.fds = arrival.received.fds;
+    batch.FindOut(workspace_.kernel, fd(), index, zero);
     arrival.zero = &zero;
   }
   Step(machine(), arrival, view(), workspace_.actions);
   Perform(workspace_.actions, incoming);
-}
-
-// HDR-8. What follows in the batch is left to read, too. Nothing is known where a call fails:
-// then it is not the end.
-ZeroRead Receiver::ZeroOf(unsigned index) const {
-  const ReceiveBatch& batch = workspace_.receive_batch;
-  ZeroRead zero{.seqpacket = seqpacket_};
-  for (unsigned later = index; later < batch.received(); ++later) {
-    if (!batch.IsZero(later)) return zero;
-  }
-  int readable_bytes = 0;
-  bool hung_up = false;
-  if (workspace_.kernel.HungUp(fd(), hung_up) != 0) return zero;
-  if (workspace_.kernel.ReadableBytes(fd(), readable_bytes) != 0) return zero;
-  zero.hung_up = hung_up;
-  zero.readable_bytes = static_cast<uint64_t>(readable_bytes);
-  return zero;
 }
 
 // SHM-10: what was held goes on, in whichever receiver of the process it waits.
@@ -335,10 +292,8 @@ bool Receiver::PerformOne(const ReceiveAction& action, Incoming& incoming) {
       Run(Mapped{action.slot, options_.process->Map(action, incoming.fds.front().get())}, incoming);
       break;
     case Kind::kFree:
-      options_.process->Free(action.holding);
-      break;
     case Kind::kUnmap:
-      options_.process->Unmap(action.slot);
+      options_.process->Perform(action);
       break;
     case Kind::kAsk:
       if (options_.ask_segment) options_.ask_segment(action.sender, action.count);
@@ -359,7 +314,7 @@ void Receiver::Deliver(Use use, Incoming& incoming) {
   if (use == Use::kAnnouncement) {
     Run(Announced{port_, options_.process->Describe(incoming.sender, incoming.fds)}, incoming);
   } else {
-    const auto pid = use == Use::kRemovePid ? PidIn(incoming) : std::nullopt;
+    const auto pid = use == Use::kRemovePid ? incoming.PidInPayload() : std::nullopt;
     if (pid) SenderDied(*pid);
     (*handler_)(incoming);
   }

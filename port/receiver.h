@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <vector>
@@ -88,7 +89,9 @@ class Receiver {
   void Close();  // discards what is unfinished (FRG-9)
 
   uint64_t refusals(Rule rule) const { return refusals_[static_cast<size_t>(rule)]; }
-  uint64_t refusals() const;
+  uint64_t refusals() const {
+    return std::accumulate(refusals_.begin(), refusals_.end(), uint64_t{0});
+  }
   size_t open_assemblies() const { return machine().assemblies(port_).open(); }
   uint64_t held_bytes() const { return machine().assemblies(port_).budget().bytes(); }
   size_t held_messages() const { return machine().held(port_).count(); }
@@ -111,10 +114,8 @@ class Receiver {
   bool Usable() const { return open() && !options_.process->forked(); }
 
   Next RunTurn(const bool& destroyed);
-  bool CountSlots();
   CallReturned Read(unsigned count, const bool& destroyed);
   void Present(unsigned index, Incoming& incoming);
-  ZeroRead ZeroOf(unsigned index) const;
   static void GoOn(const std::shared_ptr<ReceivingProcess>& process);
   void GoOnOwn();
 

@@ -59,11 +59,6 @@ bool ReceivingProcess::Map(const ReceiveAction& action, int fd) {
   return true;
 }
 
-void ReceivingProcess::Unmap(uint32_t slot) {
-  mapped_[slot].watch.reset();
-  mapped_[slot].mapping = Mapping();
-}
-
 // ------------------------------------------------------------------- memory
 
 AtomicWords ReceivingProcess::WordsOf(uint32_t slot) const {
@@ -82,6 +77,13 @@ bool ReceivingProcess::Poisoned(uint32_t slot) const {
 bool ReceivingProcess::Take(const ReceiveAction& action) const {
   AtomicWords words = mapped_[action.slot].mapping.TrackingWords(config().layout);
   return TakeTracked(words, action.count, action.header.stream);
+}
+
+void ReceivingProcess::Perform(const ReceiveAction& action) {
+  if (action.kind == ReceiveAction::Kind::kFree) Free(action.holding);
+  if (action.kind == ReceiveAction::Kind::kUnmap) {
+    const Mapped gone = std::exchange(mapped_[action.slot], {});
+  }
 }
 
 // In a child they are the parent's (PRT-1).
@@ -115,10 +117,7 @@ class ReceivingProcess::Lent : public BlockOwner {
   void Release() {
     ReceiveActions actions;
     Step(process_->machine_, Released{holding_}, *process_, actions);
-    for (const ReceiveAction& action : actions) {
-      if (action.kind == ReceiveAction::Kind::kFree) process_->Free(action.holding);
-      if (action.kind == ReceiveAction::Kind::kUnmap) process_->Unmap(action.slot);
-    }
+    for (const ReceiveAction& action : actions) process_->Perform(action);
   }
 
   std::shared_ptr<ReceivingProcess> process_;

@@ -34,7 +34,7 @@ class Receiver;
 // Not for several threads, nor are the parts it lends. A config for unit-seed names the
 // process (SHM-8); a child that was forked makes its own.
 class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProcess>,
-                         private SegmentView {
+                               private SegmentView {
  public:
   // The guard counts where the application has installed it (SegmentGuard::Install).
   static std::shared_ptr<ReceivingProcess> Create(const SegmentConfig& config,
@@ -54,8 +54,7 @@ class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProc
   Announcement Describe(int32_t sender, const Fds& fds) const;
   bool Map(const ReceiveAction& action, int fd);
   bool Take(const ReceiveAction& action) const;
-  void Free(const Holding& holding) const;
-  void Unmap(uint32_t slot);
+  void Perform(const ReceiveAction& action);  // kFree, kUnmap; another is nothing here
   Part Lend(const Holding& holding);
   // A page of its segment was dead: the bytes may be zeros (SHM-8).
   bool Damaged(const Holding& holding) const { return Poisoned(holding.slot); }
@@ -72,6 +71,7 @@ class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProc
       : kernel_(kernel), machine_(config), generation_(ForkGeneration()) {}
   bool AllBusy(uint32_t slot, uint32_t first_chunk, uint32_t chunk_count) const override;
   bool Poisoned(uint32_t slot) const override;
+  void Free(const Holding& holding) const;
   std::span<uint8_t> Memory(const Holding& holding) const;
   AtomicWords WordsOf(uint32_t slot) const;
   const SegmentConfig& config() const { return machine_.segments().config(); }

@@ -107,7 +107,7 @@ class SegmentDesk {
     Step(machine(), arrival, process_->view(), actions_);
     std::optional<Rule> refused;
     for (const ReceiveAction& action : actions_) {
-      if (action.kind == Kind::kFree) process_->Free(action.holding);
+      process_->Perform(action);
       if (action.kind == Kind::kLend) {
         holdings.push_back(action.holding);
         parts.push_back(process_->Lend(action.holding));
@@ -129,9 +129,7 @@ class SegmentDesk {
   ReceiveMachine& machine() { return process_->machine(); }
   void Unmap(const ReceiveEvent& event) {
     Step(machine(), event, process_->view(), actions_);
-    for (const ReceiveAction& action : actions_) {
-      if (action.kind == Kind::kUnmap) process_->Unmap(action.slot);
-    }
+    for (const ReceiveAction& action : actions_) process_->Perform(action);
   }
 
   std::shared_ptr<ReceivingProcess> process_ = ReceivingProcess::Create(SegmentConfig{});

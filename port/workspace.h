@@ -36,6 +36,14 @@ struct Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
+  // RCV-5: whether there is room for the descriptors that a batch can bring.
+  bool CountSlots() {
+    unsigned free = 0;
+    const int asked = kernel.FreeSlots(ReceiveBatch::kSlotsMax, free);
+    slots_short = asked != 0 || free != ReceiveBatch::kSlotsMax;
+    return !slots_short;
+  }
+
   Kernel& kernel;
   BufferPool pool;
 

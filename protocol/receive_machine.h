@@ -221,7 +221,6 @@ class ReceiveMachine {
 
 void Step(ReceiveMachine& machine, const ReceiveEvent& event, const SegmentView& view,
           ReceiveActions& actions);
-std::string ToString(const ReceiveEvent& event);
 
 // FRG-8: all that one port's unfinished messages can make a receiver hold, whatever the peers
 // send: the chains and states of its assemblies, three times that where references of 12

@@ -715,7 +715,6 @@ TEST_F(ReceiveMachineTest, SpeaksOfItself) {
   EXPECT_EQ(ToString(machine_),
             "port 0, 64 reads left, 1 open, 100 bytes\nslot 0 sender 101 stream 9 type 3 last "
             "fragments 1 bytes 100 room 28\n");
-  EXPECT_EQ(ToString(ReceiveEvent(SenderDied{0, 4})), "port 0: sender 4 died");
   Final({.stream = 9});
   EXPECT_EQ(ToString(actions_),
             "finish FRG-3 slot 0 stream 9 pid 101 reply 0 type 3 last fragments 2 bytes 110");

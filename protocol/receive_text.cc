@@ -1,6 +1,5 @@
 // The receive machine in words, for the messages of tests and for stories.
 #include <string>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -55,28 +54,6 @@ absl::string_view NameOf(Next next) {
   return "";
 }
 
-absl::string_view NameOf(Answer answer) {
-  switch (answer) {
-    case Answer::kDatagram:
-      return "datagrams";
-    case Answer::kEmpty:
-      return "empty";
-    case Answer::kInterrupted:
-      return "interrupted";
-    case Answer::kBusy:
-      return "busy";
-    case Answer::kNoBuffer:
-      return "no buffer";
-    case Answer::kReset:
-      return "reset";
-    case Answer::kEndOfFile:
-      return "end of file";
-    case Answer::kError:
-      return "error";
-  }
-  return "";
-}
-
 std::string ToText(const Holding& holding) {
   return absl::StrCat("segment slot ", holding.slot, " chunk ", holding.first_chunk, "+",
                       holding.chunk_count, " bytes ", holding.bytes);
@@ -126,51 +103,6 @@ std::string Details(const ReceiveAction& action) {
   }
   return "";
 }
-
-struct EventText {
-  std::string operator()(const TurnBegins& begins) const {
-    return absl::StrCat("port ", begins.port, ": a turn begins",
-                        begins.slots_short ? ", descriptors are short" : "");
-  }
-  std::string operator()(const SlotsCounted& counted) const {
-    return absl::StrCat("port ", counted.port, ": ", counted.room ? "room" : "no room",
-                        " for descriptors");
-  }
-  std::string operator()(const CallReturned& returned) const {
-    return absl::StrCat("port ", returned.port, ": the call returned ", NameOf(returned.answer),
-                        " ", returned.count, returned.came_short ? ", fewer than asked for" : "");
-  }
-  std::string operator()(const Arrival& arrival) const {
-    return absl::StrCat("port ", arrival.port, ": a datagram of ", arrival.received.bytes,
-                        " bytes, ", arrival.received.fds, " descriptors, credentials ",
-                        arrival.received.credentials_pid, ": ",
-                        arrival.header != nullptr ? ToString(*arrival.header) : "no header");
-  }
-  std::string operator()(const GoesOn& goes_on) const {
-    return absl::StrCat("port ", goes_on.port, ": what was held goes on");
-  }
-  std::string operator()(const Cancelled& cancelled) const {
-    return absl::StrCat("port ", cancelled.port, ": ", cancelled.sender, " took back ",
-                        ToString(cancelled.header));
-  }
-  std::string operator()(const Announced& announced) const {
-    return absl::StrCat("port ", announced.port, ": ", announced.announcement.sender,
-                        " announces a segment with ", announced.announcement.fds, " descriptors");
-  }
-  std::string operator()(const Mapped& mapped) const {
-    return absl::StrCat("segment slot ", mapped.slot,
-                        mapped.mapped ? " is mapped" : " is not mapped");
-  }
-  std::string operator()(const Released& released) const {
-    return absl::StrCat("released: ", ToText(released.holding));
-  }
-  std::string operator()(const SenderDied& died) const {
-    return absl::StrCat("port ", died.port, ": sender ", died.sender, " died");
-  }
-  std::string operator()(const PortClosed& closed) const {
-    return absl::StrCat("port ", closed.port, " is closed");
-  }
-};
 
 }  // namespace
 
@@ -235,8 +167,6 @@ std::string ToString(const ReceiveActions& actions) {
     out->append(ToString(action));
   });
 }
-
-std::string ToString(const ReceiveEvent& event) { return std::visit(EventText(), event); }
 
 std::string ToString(const ReceiveMachine& machine) {
   std::string text = ToString(machine.segments_);
