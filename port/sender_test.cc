@@ -253,6 +253,25 @@ TEST(SenderTest, SHM_10_AFailedAnnouncementIsNone) {
   EXPECT_EQ(port.delivered[1].text.size(), 100U);
 }
 
+// SHM-10: the answer to get_mmap, on the asker's stream.
+TEST(SenderTest, SHM_10_WhatTheReceiverAsksForIsAnnouncedAgain) {
+  LocalPort port;
+  const auto segment = NewSegment();
+  ASSERT_EQ(port.sender->Announce(segment), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.sender->AnswerGetMmap(segment->id(), 7), WriteAnswer::kAccepted);
+  EXPECT_EQ(port.sender->AnswerGetMmap(segment->id() + 1, 8), WriteAnswer::kAccepted);
+  port.Drain();
+  EXPECT_EQ(port.receiver->refusals(Rule::kShm8), 1U);  // it has that one already
+  EXPECT_EQ(port.told.back().header->stream, 7U);
+  ASSERT_EQ(port.delivered.size(), 1U);
+  EXPECT_EQ(port.delivered[0].header.type, *NumberOf(Newest(), Type::kRpcError));
+  EXPECT_EQ(port.delivered[0].header.stream, 8U);
+  EXPECT_TRUE(port.delivered[0].header.last);
+  port.sender->Close();
+  EXPECT_EQ(port.sender->AnswerGetMmap(segment->id(), 7), WriteAnswer::kClosed);
+}
+
 // The same where it leaves at once.
 TEST(SenderTest, SHM_10_AnAnnouncementThatFailsAtOnceIsNone) {
   FaultKernel kernel({.call = Call::kSend, .number = 0, .error = EBADF});

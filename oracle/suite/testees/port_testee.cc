@@ -69,7 +69,6 @@ class PortTestee : public Port {
   std::optional<Buffer> Shared(const PieceRequest& piece, uint64_t index, Written& written);
   void Deliver(Message& message);
   void Ask(uint32_t segment_id);
-  void AnnounceAgain(uint32_t segment_id);
   void Complete(bool told);
   bool Receive();
   bool Write();
@@ -270,22 +269,14 @@ void PortTestee::Ask(uint32_t segment_id) {
   sender_->Write({.type = *type, .chain = {&buffer, 1}, .id = id});
 }
 
-// Each is announced before it is used; whoever asks has not heard of it.
-void PortTestee::AnnounceAgain(uint32_t segment_id) {
-  const auto type = NumberOf(*profile_, Type::kMmap);
-  const auto segment = announced_.find(segment_id);
-  if (!type || segment == announced_.end()) return;
-  const int fd = segment->second->fd();
-  sender_->Write({.type = *type, .last = true, .fds = {&fd, 1}, .id = ++next_});
-}
-
 void PortTestee::Deliver(Message& message) {
   if (muted_) return;
   if (message.header.type == NumberOf(*profile_, Type::kGetMmap) &&
       message.bytes() == sizeof(uint32_t)) {
     std::array<uint8_t, sizeof(uint32_t)> id = {};
     CopyOf(message.payload, id);
-    AnnounceAgain(Load<uint32_t>(id.data(), MachineByteOrder()));
+    // Each is announced before it is used; whoever asks has not heard of it.
+    sender_->AnswerGetMmap(Load<uint32_t>(id.data(), MachineByteOrder()), message.header.stream);
   }
   uint32_t crc = 0;
   for (const Part& part : message.payload) crc = suite::UpdateCrc32(crc, part.bytes());
