@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <sstream>
+#include <string_view>
 #include <variant>
 
 #include "props/machine_process.h"
@@ -54,6 +55,8 @@ std::pair<uint32_t, uint32_t> RangeOf(uint8_t chunk, uint32_t i) {
       return {0xffffffff, 17};
     case 66:
       return {0, kWireChunks * kWireChunkBytes};
+    case 67:
+      return {0x10000000, kWireChunkBytes};  // times 16: 2^32
     default:
       return {chunk % kWireChunks, chunk};
   }
@@ -71,9 +74,10 @@ class ReceivePlay {
         narrator_(narrator) {}
 
   std::string Run(const std::vector<conversation::Action>& actions) {
+    TellSetup();
     for (const conversation::Action& action : actions) {
       if (action.index() < conversation::kFirstOfReceivers) continue;
-      Tell(conversation::ToString(action));
+      if (narrator_) narrator_(conversation::ToString(action));
       before_ = machine_.machine();
       std::visit([this](const auto& one) { Act(one); }, action);
       if (!difference_.empty()) return difference_;
@@ -83,11 +87,23 @@ class ReceivePlay {
   }
 
  private:
-  void Tell(const std::string& text) {
-    if (narrator_) narrator_(text);
+  void TellOutcome() const {
+    if (!narrator_) return;
+    std::ostringstream text;
+    text << "    " << of_machine_;
+    narrator_(text.str());
   }
-  void Reach(const std::string& name) {
-    if (reached_ != nullptr) reached_->insert(name);
+  void TellSetup() const {
+    if (!narrator_) return;
+    std::ostringstream text;
+    text << ProfileOf(setup_).newest << ", " << setup_.ports() << " ports, MAX " << port_.max_size
+         << (port_.takes_fragments ? "" : ", no fragments") << "; FRG-8: " << port_.open_per_sender
+         << " open of a sender, " << port_.open << " in all, " << port_.assembly_bytes
+         << " bytes each, " << port_.bytes << " in all";
+    narrator_(text.str());
+  }
+  void Reach(std::string_view name) {
+    if (reached_ != nullptr) reached_->emplace(name);
   }
   void Require(bool holds, const char* what) {
     if (holds || !difference_.empty()) return;
@@ -266,9 +282,7 @@ class ReceivePlay {
   }
 
   void Compare() {
-    std::ostringstream outcome;
-    outcome << "    " << of_machine_;
-    Tell(outcome.str());
+    TellOutcome();
     Require(SameOutcome(of_machine_, of_naive_), "outcome");
     for (uint32_t port = 0; port < setup_.ports(); ++port) ComparePort(port);
     const SegmentTable& segments = machine_.machine().segments();
@@ -311,6 +325,7 @@ class ReceivePlay {
   }
 
   void Classify() {
+    if (reached_ == nullptr) return;
     const Outcome& outcome = of_machine_;
     if (!outcome.refused.empty()) Reach("refused " + std::string(outcome.refused));
     for (const auto rule : outcome.discarded) Reach("discarded " + std::string(rule));
