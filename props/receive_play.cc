@@ -1,10 +1,10 @@
 #include "props/receive_play.h"
 
 #include <algorithm>
-#include <map>
 #include <sstream>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "props/machine_process.h"
 #include "props/naive_process.h"
@@ -78,7 +78,6 @@ class ReceivePlay {
     for (const conversation::Action& action : actions) {
       if (action.index() < conversation::kFirstOfReceivers) continue;
       if (narrator_) narrator_(conversation::ToString(action));
-      before_ = machine_.machine();
       std::visit([this](const auto& one) { Act(one); }, action);
       if (!difference_.empty()) return difference_;
     }
@@ -123,6 +122,7 @@ class ReceivePlay {
     const Wire wire = MakeWire(arrive);
     if (arrive.mmap && arrive.fresh) TakeChunks(arrive);
     came_ += wire.fds.size();
+    before_ = machine_.machine();
     machine_.Receive(port, wire, of_machine_);
     naive_.Receive(port, wire, of_naive_);
     Compare();
@@ -313,14 +313,19 @@ class ReceivePlay {
     if (!of_machine_.delivered) return;
     for (const int fd : of_machine_.message.fds) End(fd);
   }
-  void End(int fd) { Require(++ends_[fd] == 1, "a descriptor ended twice"); }
+  void End(int fd) {
+    ends_.resize(came_);
+    Require(++ends_.at(static_cast<size_t>(fd)) == 1, "a descriptor ended twice");
+    ++ended_;
+  }
 
   // RCV-5. What the text of a state leaves out is no part of what was received: how many came
   // without descriptors, and which pids were reported. SHM-8 refuses a message, which may have
   // been an assembly.
   void CheckRefusal() {
-    const auto rule = FindRule(of_machine_.refused);
-    if (of_machine_.refused.empty() || Discards(*rule) || *rule == Rule::kShm8) return;
+    if (of_machine_.refused.empty()) return;
+    const Rule rule = *FindRule(of_machine_.refused);
+    if (Discards(rule) || rule == Rule::kShm8) return;
     Require(ToString(before_) == ToString(machine_.machine()), "a refusal changed the state");
   }
 
@@ -345,11 +350,12 @@ class ReceivePlay {
 
   // Everything is closed and released: nothing is left.
   void Finish() {
+    if (narrator_) narrator_("in the end all is closed, released and dead");
     for (uint8_t port = 0; port < setup_.ports(); ++port) Act(conversation::Reopen{port});
     while (machine_.taken() > 0) Act(conversation::Release{0});
     for (uint8_t sender = 0; sender < 4; ++sender) Act(conversation::Forget{sender, 0});
     Require(machine_.machine().segments().mapped() == 0, "a segment is left mapped");
-    Require(ends_.size() == came_, "a descriptor is left");
+    Require(ended_ == came_, "a descriptor is left");
   }
 
   conversation::Setup setup_;
@@ -361,8 +367,9 @@ class ReceivePlay {
   Outcome of_naive_;
   std::set<std::string>* reached_;
   const std::function<void(const std::string&)>& narrator_;
-  std::map<int, int> ends_;
+  std::vector<int> ends_;  // by descriptor
   size_t came_ = 0;
+  size_t ended_ = 0;
   int next_fd_ = 0;
   std::string difference_;
 };
