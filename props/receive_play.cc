@@ -215,6 +215,12 @@ class ReceivePlay {
 
   uint8_t TypeOf(uint8_t type) const {
     constexpr uint8_t kOrdinary[] = {3, 4, 0, 1, 2};
+    if (type == 3 && !port_.pid_free_types.empty()) {
+      return static_cast<uint8_t>(port_.pid_free_types.back());
+    }
+    if (type == 4 && port_.read_queue_type >= 0) {
+      return static_cast<uint8_t>(port_.read_queue_type);
+    }
     if (type < 5) return kOrdinary[type];
     if (type == 5) return port_.remove_pid_type;
     return type == 6 ? port_.mmap_type : static_cast<uint8_t>(port_.type_count);

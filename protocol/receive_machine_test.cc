@@ -552,7 +552,9 @@ TEST_F(ReceiveMachineTest, HDR_7_AnotherPidInTheHeaderIsReportedOnce) {
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "deliver 10 bytes");
   EXPECT_EQ(actions_[0].sender, 101);
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 102}), "report HDR-7; deliver 10 bytes");
-  for (int32_t pid = 1; pid <= 16; ++pid) Arrive(header, 10, {.credentials_pid = 200 + pid});
+  for (int32_t pid = 1; pid <= 14; ++pid) Arrive(header, 10, {.credentials_pid = 200 + pid});
+  EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "deliver 10 bytes");  // of 16 pairs
+  Arrive(header, 10, {.credentials_pid = 215});
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "report HDR-7; deliver 10 bytes");
 }
 
@@ -740,6 +742,9 @@ TEST_F(ReceiveMachineTest, SHM_14_TheWordIsTakenWhenTheMessageIsBegunOrDelivered
   EXPECT_EQ(Refer({}, {0}, false, true, Tracking{0, 4}), "free 0+2; refuse FRG-1");
   EXPECT_EQ(Refer({.stream = 6}, {0}, false, false, Tracking{0, 487}), "free 0+3; refuse SHM-14");
   EXPECT_EQ(After(Cancelled{0, 101, {.stream = 6, .pid = 101}}), "drop");  // it was whole
+  Announce(101, 3);
+  EXPECT_EQ(Refer({.stream = 6}, {0}, false, false, Tracking{3, 4}),
+            "lend 0+4; take word 4 of segment slot 1; deliver 20 bytes");
 }
 
 TEST_F(ReceiveMachineTest, SpeaksOfItself) {
