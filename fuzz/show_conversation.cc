@@ -1,6 +1,8 @@
-// Prints a conversation as a story, and what happens when it is played.
+// Prints a conversation as a story, and what happens when it is played: from end to end, or
+// to a process with receive ports, or both where it has actions of both.
 //   show_conversation INPUT      a file of the fuzzer's, or the hexadecimal digits of one
 // Exit status: 0 if every law held, 1 if one was broken, 2 for wrong usage.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -11,8 +13,28 @@
 
 #include "oracle/conversation/action.h"
 #include "props/play_receiver.h"
+#include "props/receive_play.h"
 
 using namespace portproof;
+
+namespace {
+
+void Narrate(const std::string& text) { std::printf("%s\n", text.c_str()); }
+
+bool ShowEndToEnd(const conversation::Conversation& conversation) {
+  Narrate(conversation::ToString(conversation.setup));
+  const BrokenLaws findings = PlayEndToEnd(conversation, nullptr, Narrate);
+  for (const BrokenLaw& finding : findings) Narrate("BROKEN " + ToString(finding));
+  return findings.empty();
+}
+
+bool ShowReceivers(const conversation::Conversation& conversation) {
+  const std::string difference = PlayReceivers(conversation, nullptr, Narrate);
+  if (!difference.empty()) Narrate("DIFFERS " + difference);
+  return difference.empty();
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 2) {
@@ -30,10 +52,16 @@ int main(int argc, char** argv) {
     return 2;
   }
   const conversation::Conversation conversation = conversation::Decode(bytes);
-  std::printf("%s\n", conversation::ToString(conversation.setup).c_str());
-  const auto narrate = [](const std::string& text) { std::printf("%s\n", text.c_str()); };
-  const BrokenLaws findings = PlayEndToEnd(conversation, nullptr, narrate);
-  for (const BrokenLaw& finding : findings) std::printf("BROKEN %s\n", ToString(finding).c_str());
+  const auto of_receivers = [](const conversation::Action& action) {
+    return action.index() >= conversation::kFirstOfReceivers;
+  };
+  const auto& actions = conversation.actions;
+  bool held = true;
+  if (std::any_of(actions.begin(), actions.end(), of_receivers))
+    held &= ShowReceivers(conversation);
+  if (!std::all_of(actions.begin(), actions.end(), of_receivers) || actions.empty()) {
+    held &= ShowEndToEnd(conversation);
+  }
   std::printf("replay: fuzz/show %s\n", conversation::ToHex(Encode(conversation)).c_str());
-  return findings.empty() ? 0 : 1;
+  return held ? 0 : 1;
 }

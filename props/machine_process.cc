@@ -182,6 +182,8 @@ bool MachineProcess::Perform(const ReceiveAction& action, Place& place, Hand& ha
       place.kept.erase(action.slot);
       return true;
     case Kind::kTake:
+      Require(memories_.at(action.slot).id == named_.tracking->mmap_id);
+      Require(memories_.at(action.slot).sender == hand.sender);
       if (action.count % 2 == 0) return true;
       Run(Cancelled{place.number, hand.sender, HeaderOf(hand.wire)}, place, hand, outcome);
       return false;

@@ -1,9 +1,10 @@
 #include "props/receive_play.h"
 
 #include <algorithm>
-#include <map>
 #include <sstream>
+#include <string_view>
 #include <variant>
+#include <vector>
 
 #include "props/machine_process.h"
 #include "props/naive_process.h"
@@ -54,6 +55,8 @@ std::pair<uint32_t, uint32_t> RangeOf(uint8_t chunk, uint32_t i) {
       return {0xffffffff, 17};
     case 66:
       return {0, kWireChunks * kWireChunkBytes};
+    case 67:
+      return {0x10000000, kWireChunkBytes};  // times 16: 2^32
     default:
       return {chunk % kWireChunks, chunk};
   }
@@ -71,10 +74,10 @@ class ReceivePlay {
         narrator_(narrator) {}
 
   std::string Run(const std::vector<conversation::Action>& actions) {
+    TellSetup();
     for (const conversation::Action& action : actions) {
       if (action.index() < conversation::kFirstOfReceivers) continue;
-      Tell(conversation::ToString(action));
-      before_ = machine_.machine();
+      if (narrator_) narrator_(conversation::ToString(action));
       std::visit([this](const auto& one) { Act(one); }, action);
       if (!difference_.empty()) return difference_;
     }
@@ -83,11 +86,23 @@ class ReceivePlay {
   }
 
  private:
-  void Tell(const std::string& text) {
-    if (narrator_) narrator_(text);
+  void TellOutcome() const {
+    if (!narrator_) return;
+    std::ostringstream text;
+    text << "    " << of_machine_;
+    narrator_(text.str());
   }
-  void Reach(const std::string& name) {
-    if (reached_ != nullptr) reached_->insert(name);
+  void TellSetup() const {
+    if (!narrator_) return;
+    std::ostringstream text;
+    text << ProfileOf(setup_).newest << ", " << setup_.ports() << " ports, MAX " << port_.max_size
+         << (port_.takes_fragments ? "" : ", no fragments") << "; FRG-8: " << port_.open_per_sender
+         << " open of a sender, " << port_.open << " in all, " << port_.assembly_bytes
+         << " bytes each, " << port_.bytes << " in all";
+    narrator_(text.str());
+  }
+  void Reach(std::string_view name) {
+    if (reached_ != nullptr) reached_->emplace(name);
   }
   void Require(bool holds, const char* what) {
     if (holds || !difference_.empty()) return;
@@ -107,6 +122,7 @@ class ReceivePlay {
     const Wire wire = MakeWire(arrive);
     if (arrive.mmap && arrive.fresh) TakeChunks(arrive);
     came_ += wire.fds.size();
+    before_ = machine_.machine();
     machine_.Receive(port, wire, of_machine_);
     naive_.Receive(port, wire, of_naive_);
     Compare();
@@ -199,6 +215,12 @@ class ReceivePlay {
 
   uint8_t TypeOf(uint8_t type) const {
     constexpr uint8_t kOrdinary[] = {3, 4, 0, 1, 2};
+    if (type == 3 && !port_.pid_free_types.empty()) {
+      return static_cast<uint8_t>(port_.pid_free_types.back());
+    }
+    if (type == 4 && port_.read_queue_type >= 0) {
+      return static_cast<uint8_t>(port_.read_queue_type);
+    }
     if (type < 5) return kOrdinary[type];
     if (type == 5) return port_.remove_pid_type;
     return type == 6 ? port_.mmap_type : static_cast<uint8_t>(port_.type_count);
@@ -266,9 +288,7 @@ class ReceivePlay {
   }
 
   void Compare() {
-    std::ostringstream outcome;
-    outcome << "    " << of_machine_;
-    Tell(outcome.str());
+    TellOutcome();
     Require(SameOutcome(of_machine_, of_naive_), "outcome");
     for (uint32_t port = 0; port < setup_.ports(); ++port) ComparePort(port);
     const SegmentTable& segments = machine_.machine().segments();
@@ -299,18 +319,24 @@ class ReceivePlay {
     if (!of_machine_.delivered) return;
     for (const int fd : of_machine_.message.fds) End(fd);
   }
-  void End(int fd) { Require(++ends_[fd] == 1, "a descriptor ended twice"); }
+  void End(int fd) {
+    ends_.resize(came_);
+    Require(++ends_.at(static_cast<size_t>(fd)) == 1, "a descriptor ended twice");
+    ++ended_;
+  }
 
   // RCV-5. What the text of a state leaves out is no part of what was received: how many came
   // without descriptors, and which pids were reported. SHM-8 refuses a message, which may have
   // been an assembly.
   void CheckRefusal() {
-    const auto rule = FindRule(of_machine_.refused);
-    if (of_machine_.refused.empty() || Discards(*rule) || *rule == Rule::kShm8) return;
+    if (of_machine_.refused.empty()) return;
+    const Rule rule = *FindRule(of_machine_.refused);
+    if (Discards(rule) || rule == Rule::kShm8) return;
     Require(ToString(before_) == ToString(machine_.machine()), "a refusal changed the state");
   }
 
   void Classify() {
+    if (reached_ == nullptr) return;
     const Outcome& outcome = of_machine_;
     if (!outcome.refused.empty()) Reach("refused " + std::string(outcome.refused));
     for (const auto rule : outcome.discarded) Reach("discarded " + std::string(rule));
@@ -330,11 +356,12 @@ class ReceivePlay {
 
   // Everything is closed and released: nothing is left.
   void Finish() {
+    if (narrator_) narrator_("in the end all is closed, released and dead");
     for (uint8_t port = 0; port < setup_.ports(); ++port) Act(conversation::Reopen{port});
     while (machine_.taken() > 0) Act(conversation::Release{0});
     for (uint8_t sender = 0; sender < 4; ++sender) Act(conversation::Forget{sender, 0});
     Require(machine_.machine().segments().mapped() == 0, "a segment is left mapped");
-    Require(ends_.size() == came_, "a descriptor is left");
+    Require(ended_ == came_, "a descriptor is left");
   }
 
   conversation::Setup setup_;
@@ -346,8 +373,9 @@ class ReceivePlay {
   Outcome of_naive_;
   std::set<std::string>* reached_;
   const std::function<void(const std::string&)>& narrator_;
-  std::map<int, int> ends_;
+  std::vector<int> ends_;  // by descriptor
   size_t came_ = 0;
+  size_t ended_ = 0;
   int next_fd_ = 0;
   std::string difference_;
 };

@@ -66,7 +66,7 @@ Tracking DecodeTracking(std::span<const uint8_t, kTrackingBytes> payload, ByteOr
 struct ReferenceList {
   bool well_formed = false;          // else the payload is no list, and the rest is empty (SHM-1)
   std::optional<Tracking> tracking;  // where the header says so
-  std::vector<Reference> references;
+  std::vector<Reference> references = {};
 
   friend bool operator==(const ReferenceList&, const ReferenceList&) = default;
 };

@@ -83,8 +83,9 @@ struct ReceiveAction {
   Use use = Use::kHandler;
   Next next = Next::kRead;
   bool guard = false;
-  std::optional<Rule> rule;  // of a refusal, a report, a discard: why. kDeliver, kOpen, kAppend,
-                             // kFinish: what the sender broke, the datagram being accepted: tell it
+  // Of a refusal, a report, a discard: why. kDeliver, kOpen, kAppend, kFinish: what the sender
+  // broke, the datagram being accepted: tell it.
+  std::optional<Rule> rule = std::nullopt;
   uint32_t slot = 0;
   uint32_t count = 0;
   int32_t sender = 0;  // HDR-7: of the datagram, or the one to ask

@@ -77,7 +77,7 @@ struct CallReturned {
 
 struct Arrival {
   uint32_t port = 0;
-  Received received;
+  Received received = {};
   bool used_slots = false;               // of descriptors, or would have where there were any
   const Header* header = nullptr;        // null exactly where fewer than 16 bytes came
   uint32_t payload_bytes = 0;            // behind it, as far as they came

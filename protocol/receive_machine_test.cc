@@ -89,13 +89,17 @@ class ReceiveMachineTest : public testing::Test {
                         .byte15 = static_cast<uint8_t>(tracking.has_value())};
     return Arrive(header, static_cast<uint32_t>(12 * ids.size() + (tracking ? 8 : 0)), {}, &list);
   }
-  std::string Announce(int32_t sender, uint32_t id, bool mapped = true) {
+  static Announcement Sealed(int32_t sender, uint32_t id) {
     Announcement announcement{
         .sender = sender, .fds = 1, .file_bytes = kUnitGeometry.SegmentBytes(), .sealed = true};
     std::vector<uint8_t> header(kUnitGeometry.header_bytes);
     EncodeSegmentHeader({.id = id, .source_pid = sender}, SegmentLayout::kOosm, kUnitGeometry,
                         header);
     std::copy_n(header.begin(), announcement.head.size(), announcement.head.begin());
+    return announcement;
+  }
+  std::string Announce(int32_t sender, uint32_t id, bool mapped = true) {
+    const Announcement announcement = Sealed(sender, id);
     std::string text = After(Announced{0, announcement});
     if (actions_.empty() || actions_[0].kind != Kind::kMap) return text;
     const std::string map = After(Mapped{actions_[0].slot, mapped});
@@ -421,6 +425,22 @@ TEST_F(ReceiveMachineTest, FRG_8_SmallFragmentsGoToSlabsLargeOnesKeepTheirBuffer
   EXPECT_EQ(actions_[0].storage, Storage::kKeep);
 }
 
+TEST_F(ReceiveMachineTest, FRG_8_ABurstLeavesNothingBehind) {
+  const uint64_t idle = machine_.MemoryBytes(0);
+  for (int32_t sender = 101; sender < 301; ++sender) {
+    First({.sender = sender});
+    Refer({.sender = sender, .stream = 6}, {0});
+  }
+  for (int32_t sender = 101; sender < 300; ++sender) Die(sender);
+  After(CallReturned{.port = 0, .answer = Answer::kEmpty});
+  EXPECT_GT(machine_.MemoryBytes(0), 3 * idle);  // one sender's are left
+  EXPECT_EQ(Final({.sender = 300}), "finish 199 20 bytes");
+  Die(300);
+  After(CallReturned{.port = 0, .answer = Answer::kEmpty});
+  EXPECT_LE(machine_.MemoryBytes(0), idle);
+  EXPECT_EQ(First({.sender = 300}), "open 0");
+}
+
 TEST_F(ReceiveMachineTest, FRG_9_ASendersDeathDiscardsItsAssembliesAlone) {
   First({.sender = 101, .stream = 1});
   First({.sender = 102, .stream = 1});
@@ -532,7 +552,9 @@ TEST_F(ReceiveMachineTest, HDR_7_AnotherPidInTheHeaderIsReportedOnce) {
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "deliver 10 bytes");
   EXPECT_EQ(actions_[0].sender, 101);
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 102}), "report HDR-7; deliver 10 bytes");
-  for (int32_t pid = 1; pid <= 16; ++pid) Arrive(header, 10, {.credentials_pid = 200 + pid});
+  for (int32_t pid = 1; pid <= 14; ++pid) Arrive(header, 10, {.credentials_pid = 200 + pid});
+  EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "deliver 10 bytes");  // of 16 pairs
+  Arrive(header, 10, {.credentials_pid = 215});
   EXPECT_EQ(Arrive(header, 10, {.credentials_pid = 101}), "report HDR-7; deliver 10 bytes");
 }
 
@@ -616,6 +638,19 @@ TEST_F(ReceiveMachineTest, SHM_8_AnAnnouncementCountsOnceItIsMapped) {
   EXPECT_EQ(Announce(101, 0), "map 0");
   EXPECT_EQ(Announce(101, 0), "refuse SHM-8");  // a duplicate
   EXPECT_EQ(Announce(101, 1024), "refuse SHM-8");
+}
+
+TEST_F(ReceiveMachineTest, SHM_8_OnlyWhatIsNotSealedIsGuarded) {
+  Announcement announcement = Sealed(101, 0);
+  announcement.guarded = true;  // the application would, but need not
+  ASSERT_EQ(After(Announced{0, announcement}), "map 0");
+  EXPECT_FALSE(actions_[0].guard);
+  announcement = Sealed(101, 1);
+  announcement.sealed = false;
+  ASSERT_EQ(After(Announced{0, announcement}), "refuse SHM-8");
+  announcement.guarded = true;
+  ASSERT_EQ(After(Announced{0, announcement}), "map 1");
+  EXPECT_TRUE(actions_[0].guard);
 }
 
 TEST_F(ReceiveMachineTest, SHM_8_AnAnnouncementIsNotForTheHandler) {
@@ -707,6 +742,9 @@ TEST_F(ReceiveMachineTest, SHM_14_TheWordIsTakenWhenTheMessageIsBegunOrDelivered
   EXPECT_EQ(Refer({}, {0}, false, true, Tracking{0, 4}), "free 0+2; refuse FRG-1");
   EXPECT_EQ(Refer({.stream = 6}, {0}, false, false, Tracking{0, 487}), "free 0+3; refuse SHM-14");
   EXPECT_EQ(After(Cancelled{0, 101, {.stream = 6, .pid = 101}}), "drop");  // it was whole
+  Announce(101, 3);
+  EXPECT_EQ(Refer({.stream = 6}, {0}, false, false, Tracking{3, 4}),
+            "lend 0+4; take word 4 of segment slot 1; deliver 20 bytes");
 }
 
 TEST_F(ReceiveMachineTest, SpeaksOfItself) {

@@ -7,8 +7,8 @@
 //   returns   Announce: the slot of a new segment, which counts once it is Mapped; or the
 //             rule it breaks, and then the table is as it was, the old mapping of a duplicate
 //             too. Accept: none, or the rule of the first bad reference; in either case the
-//             chunks of the good ones are held, each once. Release, SenderDied, Close: the slots that nobody can use any
-//             more; the shell unmaps them
+//             chunks of the good ones are held, each once. Release, SenderDied, Close: the
+//             slots that nobody can use any more; the shell unmaps them
 //   holds     for each segment its key and one private bitmap of what is held. What a
 //             peer writes to shared memory is never trusted: a header is judged as a
 //             copy, a chunk's bit is read once, and who holds it is not asked there

@@ -319,6 +319,20 @@ TEST(Segment, SHM_8_IsOfNoUseOncePoisoned) {
   EXPECT_EQ(desk.table.held_chunks(), 0U);
 }
 
+// The page of the bitmap goes while it is looked at: the zeros in its place look busy.
+TEST(Segment, SHM_8_IsOfNoUseWhereTheLookItselfPoisonedIt) {
+  struct GoingView : SegmentView {
+    bool AllBusy(uint32_t, uint32_t, uint32_t) const override { return gone = true; }
+    bool Poisoned(uint32_t) const override { return gone; }
+    mutable bool gone = false;
+  };
+  Desk desk;
+  desk.Announce(kPeer, 0);
+  const Reference reference = {0, 0, 1};
+  EXPECT_EQ(desk.table.Accept(kPeer, {&reference, 1}, GoingView(), desk.holdings), Rule::kShm2);
+  EXPECT_EQ(desk.table.held_chunks(), 0U);
+}
+
 TEST(Segment, SHM_10_IsUnknownUntilAnnounced) {
   Desk desk;
   desk.Announce(kPeer, 4);

@@ -1,5 +1,5 @@
-// Runs this project's reassembly beside portproof's over the fragments of a generated
-// conversation, and aborts where they differ. The bytes are portproof's conversation
+// Runs this project's reassembly beside portproof's receive machine over the fragments of a
+// generated conversation, and aborts where they differ. The bytes are portproof's conversation
 // codec: every input is a conversation, and mutations stay close to the protocol's edges.
 #include <algorithm>
 #include <array>
@@ -10,7 +10,9 @@
 #include <span>
 
 #include "oracle/conversation/action.h"
-#include "protocol/reassembly.h"
+#include "protocol/header.h"
+#include "protocol/profile.h"
+#include "protocol/receive_machine.h"
 #include "tiny_reassembly.h"
 
 namespace {
@@ -18,19 +20,28 @@ namespace {
 using portproof::conversation::Conversation;
 using portproof::conversation::kSendersMax;
 
+// No datagram here names shared memory.
+class NoSegments : public portproof::SegmentView {
+  bool AllBusy(uint32_t, uint32_t, uint32_t) const override { return false; }
+  bool Poisoned(uint32_t) const override { return false; }
+};
+
 class Beside {
  public:
+  Beside() { port_ = reference_.AddPort({.profile = &portproof::Profiles().back()}); }
+
   void Take(const TinyHeader& header, uint32_t bytes) {
-    portproof::Datagram datagram;
-    datagram.header.stream = header.stream;
-    datagram.header.pid = header.pid;
-    datagram.header.type = header.type;
-    datagram.header.last = header.last;
-    datagram.header.nf = header.nf;
-    datagram.header.mf = header.mf;
-    datagram.sender = header.pid;
-    datagram.payload_bytes = bytes;
-    portproof::Step(reference_, datagram, actions_);
+    const portproof::Header same{.stream = header.stream,
+                                 .pid = header.pid,
+                                 .type = header.type,
+                                 .last = header.last,
+                                 .nf = header.nf,
+                                 .mf = header.mf};
+    const portproof::Arrival arrival{.port = port_,
+                                     .received = {.bytes = portproof::kHeaderBytes + bytes},
+                                     .header = &same,
+                                     .payload_bytes = bytes};
+    Step(reference_, arrival, NoSegments(), actions_);
     TinyMessage message;
     Compare(ours_.Take(header, bytes, message), message);
   }
@@ -38,8 +49,8 @@ class Beside {
  private:
   void Compare(TinyReassembly::Verdict verdict, const TinyMessage& message) const {
     auto reference = TinyReassembly::Verdict::kTaken;
-    for (const portproof::Action& action : actions_) {
-      using Kind = portproof::Action::Kind;
+    for (const portproof::ReceiveAction& action : actions_) {
+      using Kind = portproof::ReceiveAction::Kind;
       if (action.kind == Kind::kRefuse) reference = TinyReassembly::Verdict::kRefused;
       if (action.kind != Kind::kDeliver && action.kind != Kind::kFinish) continue;
       reference = TinyReassembly::Verdict::kDelivered;
@@ -57,8 +68,9 @@ class Beside {
   }
 
   TinyReassembly ours_;
-  portproof::Reassembly reference_{portproof::ReassemblyConfig{}};
-  portproof::Actions actions_;
+  portproof::ReceiveMachine reference_{portproof::SegmentConfig()};
+  uint32_t port_ = 0;
+  portproof::ReceiveActions actions_;
 };
 
 struct Fragment {

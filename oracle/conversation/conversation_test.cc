@@ -47,6 +47,24 @@ TEST(ConversationTest, GeneratedAndMutatedOnesAreNormal) {
   }
 }
 
+// Nearly always: a byte of the encoding may change, too.
+TEST(ConversationTest, MutationGrowsWhatItsMixSays) {
+  Dice dice(6);
+  for (const bool receivers : {false, true}) {
+    int grown = 0;
+    int of_mix = 0;
+    for (int round = 0; round < 200; ++round) {
+      Conversation conversation;
+      Mutate(dice, conversation, {.receivers = receivers});
+      if (conversation.actions.empty()) continue;
+      ++grown;
+      of_mix += (conversation.actions.front().index() >= kFirstOfReceivers) == receivers ? 1 : 0;
+    }
+    EXPECT_GT(grown, 150);
+    EXPECT_GT(of_mix, grown - 10);
+  }
+}
+
 TEST(ConversationTest, TheSameSeedIsTheSameConversation) {
   Dice a(4);
   Dice b(4);

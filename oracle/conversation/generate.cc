@@ -134,15 +134,6 @@ Setup GenerateSetup(Dice& dice) {
   return setup;
 }
 
-// Of the side that the conversation is of.
-Mix MixOf(const Conversation& conversation) {
-  const auto of_receivers = [](const Action& action) {
-    return action.index() >= kFirstOfReceivers;
-  };
-  return {.receivers =
-              std::any_of(conversation.actions.begin(), conversation.actions.end(), of_receivers)};
-}
-
 std::vector<Action> SimplerArrivals(const Arrive& arrive) {
   std::vector<Action> simpler;
   const auto add = [&](auto change) {
@@ -231,10 +222,9 @@ void AddSimplerSetups(const Conversation& conversation, std::vector<Conversation
   add([](Setup& s) { s.stream_keyed = false; });
 }
 
-void MutateOne(Dice& dice, Conversation& conversation) {
+void MutateOne(Dice& dice, Conversation& conversation, Mix mix) {
   std::vector<Action>& actions = conversation.actions;
   const uint8_t senders = conversation.setup.senders;
-  const Mix mix = MixOf(conversation);
   const auto any = [&] {
     return actions.begin() +
            static_cast<std::ptrdiff_t>(dice.Below(static_cast<uint32_t>(actions.size())));
@@ -296,9 +286,9 @@ Conversation Generate(Dice& dice, size_t size, Mix mix) {
   return conversation;
 }
 
-void Mutate(Dice& dice, Conversation& conversation) {
+void Mutate(Dice& dice, Conversation& conversation, Mix mix) {
   const uint32_t times = 1 + dice.Below(4);
-  for (uint32_t i = 0; i < times; ++i) MutateOne(dice, conversation);
+  for (uint32_t i = 0; i < times; ++i) MutateOne(dice, conversation, mix);
   Normalize(conversation);
 }
 

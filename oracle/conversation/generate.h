@@ -2,8 +2,8 @@
 // suite and the fuzzer's mutator need them as much as the properties.
 //   shapes    Dice: a seeded source of numbers; the same seed gives the same throws
 //   returns   Generate: a normal conversation of about `size` actions. Mutate: changes
-//             actions, not bytes. Splice: actions of one, then of the other. Shrinks:
-//             smaller ones to try, the smallest first. Minimize: greedily, the
+//             actions, not bytes; new ones are of the mix. Splice: actions of one, then of the
+//             other. Shrinks: smaller ones to try, the smallest first. Minimize: greedily, the
 //             smallest found for which `fails` still says true
 //   holds     values
 //   rules     none of its own; the mix is made for the edges of sections 3 and 4
@@ -31,14 +31,14 @@ class Dice {
   uint64_t state_;
 };
 
-// What a generated conversation may hold beyond what every one holds.
+// What generated actions may be beyond what they always may.
 struct Mix {
   bool failures = true;    // errors that fail a message or a port, hang-ups, deaths, closing
   bool receivers = false;  // actions of receive ports, instead of senders'
 };
 
 Conversation Generate(Dice& dice, size_t size, Mix mix = {});
-void Mutate(Dice& dice, Conversation& conversation);
+void Mutate(Dice& dice, Conversation& conversation, Mix mix = {});
 Conversation Splice(Dice& dice, const Conversation& a, const Conversation& b);
 
 std::vector<Conversation> Shrinks(const Conversation& conversation);
