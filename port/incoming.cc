@@ -10,14 +10,6 @@
 
 namespace portproof {
 
-Part Incoming::TakePart() {
-  if (batch_ == nullptr) return std::move(kept_);
-  const auto bytes = static_cast<uint32_t>(bytes_behind_header().size());
-  Part part = batch_->TakeBuffer(index_, kHeaderBytes, bytes);
-  lent_ = part.block();
-  return part;
-}
-
 std::optional<int32_t> Incoming::PidInPayload() const {
   std::array<uint8_t, sizeof(int32_t)> bytes = {};
   if (this->bytes() != bytes.size()) return std::nullopt;
@@ -61,15 +53,6 @@ std::unique_ptr<Incoming> Incoming::Keep(uint32_t buffer_bytes) {
   if (slab != nullptr) std::memcpy(slab->bytes(), bytes.data(), count);
   keep->kept_ = slab != nullptr ? Part(slab, 0, count) : TakePart();
   return keep;
-}
-
-void Incoming::TakeBack() {
-  fds.clear();
-  const Block* const lent = std::exchange(lent_, nullptr);
-  for (Part& part : payload) {
-    if (lent != nullptr && part.block() == lent) batch_->GiveBack(index_, part.Release());
-  }
-  payload.clear();
 }
 
 }  // namespace portproof

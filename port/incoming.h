@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "port/buffer_pool.h"
 #include "port/datagram_io.h"
@@ -61,12 +62,25 @@ class Incoming : public Message {
   void AppendTo(Payload& chain, const ReceiveAction& action);
   std::unique_ptr<Incoming> Keep(uint32_t buffer_bytes);
   // What the handler did not take (RCV-3): a buffer of the batch goes back to its place.
-  void TakeBack();
+  void TakeBack() {
+    fds.clear();
+    const Block* const lent = std::exchange(lent_, nullptr);
+    for (Part& part : payload) {
+      if (lent != nullptr && part.block() == lent) batch_->GiveBack(index_, part.Release());
+    }
+    payload.clear();
+  }
 
   bool has_header = false;
 
  private:
-  Part TakePart();
+  Part TakePart() {
+    if (batch_ == nullptr) return std::move(kept_);
+    const auto bytes = static_cast<uint32_t>(bytes_behind_header().size());
+    Part part = batch_->TakeBuffer(index_, kHeaderBytes, bytes);
+    lent_ = part.block();
+    return part;
+  }
 
   ReceiveBatch* batch_ = nullptr;
   unsigned index_ = 0;           // there

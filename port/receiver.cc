@@ -127,7 +127,7 @@ Next Receiver::RunTurn(const bool& destroyed) {
   ReceiveActions& actions = workspace.actions;
   Step(machine(), TurnBegins{port_, workspace.slots_short}, view(), actions);
   while (true) {
-    const ReceiveAction action = actions.back();
+    const ReceiveAction& action = actions.back();
     if (action.kind == Kind::kStop) return action.next;
     if (action.kind == Kind::kAskSlots) {
       Step(machine(), SlotsCounted{port_, workspace.CountSlots()}, view(), actions);

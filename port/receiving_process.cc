@@ -115,7 +115,7 @@ class ReceivingProcess::Lent : public BlockOwner {
 
  private:
   void Release() {
-    ReceiveActions actions;
+    ReceiveActions& actions = process_->releasing_;
     Step(process_->machine_, Released{holding_}, *process_, actions);
     for (const ReceiveAction& action : actions) process_->Perform(action);
   }

@@ -80,6 +80,7 @@ class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProc
   ReceiveMachine machine_;
   std::vector<Receiver*> receivers_;  // by port
   std::vector<Mapped> mapped_;        // by slot of the segment
+  ReceiveActions releasing_;          // of a part that goes
   uint32_t generation_;
   bool goes_on_ = false;
 };

@@ -22,20 +22,6 @@ SendLimits LimitsFor(const SenderOptions& options, int32_t pid) {
   return limits;
 }
 
-// All but the descriptors.
-WriteRequest RequestFor(const Outgoing& message) {
-  return {.stream = message.stream,
-          .reply_port = message.reply_port,
-          .type = message.type,
-          .last = message.last,
-          .batch = message.batch,
-          .close_fds = message.close_fds,
-          .writer = message.writer,
-          .message_id = message.id,
-          .tracking = message.tracking,
-          .chain = message.chain};
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sender>> Sender::Adopt(Workspace& workspace, OwnedFd socket,
@@ -71,18 +57,10 @@ WriteAnswer Sender::Try(const Event& event) {
   return answer_;
 }
 
-WriteAnswer Sender::Write(const Outgoing& message) {
-  const WriteAnswer answer = Enqueue(message);
-  if (answer != WriteAnswer::kAccepted || !flush_wanted_) return answer;
-  Flush();  // SND-1
-  return answer_;
-}
-
-WriteAnswer Sender::Enqueue(const Outgoing& message) {
+WriteAnswer Sender::Put(WriteRequest& request, std::span<const int> fds) {
   if (forked()) return WriteAnswer::kClosed;  // PRT-1
-  WriteRequest request = RequestFor(message);
-  if (message.fds.size() > request.fds.size()) return WriteAnswer::kFds;
-  for (const int fd : message.fds) request.fds[request.fd_count++] = TakeSlot(fd);
+  if (fds.size() > request.fds.size()) return WriteAnswer::kFds;
+  for (const int fd : fds) request.fds[request.fd_count++] = TakeSlot(fd);
   answer_ = WriteAnswer::kAccepted;
   flush_wanted_ = false;
   Run(request);

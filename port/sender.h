@@ -105,7 +105,12 @@ class Sender {
   Sender& operator=(const Sender&) = delete;
   ~Sender();  // closes; completions that nobody took are gone with it
 
-  WriteAnswer Write(const Outgoing& message);
+  WriteAnswer Write(const Outgoing& message) {
+    const WriteAnswer answer = Enqueue(message);
+    if (answer != WriteAnswer::kAccepted || !flush_wanted_) return answer;
+    Flush();  // SND-1
+    return answer_;
+  }
   // Tells the receiver of a segment whose chunks messages will name (SHM-10), once for
   // each id: kNoSegment where one of that id was announced before. It completes as a
   // message without buffers, of id 0. If it fails alone (SND-4), the segment was not
@@ -150,7 +155,19 @@ class Sender {
   bool Conclude(Workspace& workspace, const SendResult& result);
   // As Write, but the caller flushes. What has descriptors is a batch, so that they are
   // copied.
-  WriteAnswer Enqueue(const Outgoing& message);
+  WriteAnswer Enqueue(const Outgoing& message) {
+    WriteRequest request = {.stream = message.stream,
+                            .reply_port = message.reply_port,
+                            .type = message.type,
+                            .last = message.last,
+                            .batch = message.batch,
+                            .close_fds = message.close_fds,
+                            .writer = message.writer,
+                            .message_id = message.id,
+                            .chain = message.chain};
+    if (message.tracking) request.tracking = message.tracking;
+    return Put(request, message.fds);
+  }
   void AcceptEvents(bool retry_due);  // and the socket may be writable
   bool CanFlush() const { return !machine_.waiting() && !machine_.empty(); }
 
@@ -165,6 +182,7 @@ class Sender {
   }
   template <typename Event>
   WriteAnswer Try(const Event& event);
+  WriteAnswer Put(WriteRequest& request, std::span<const int> fds);
   void Perform();
   bool PerformOne(const SendAction& action);
   bool Duplicate(FdSlot slot);

@@ -4,7 +4,7 @@
 //             kResume names. A slot is a small number: of an open assembly, of a kept
 //             datagram, of a segment. Sizes in bytes, chunks in number
 //   returns   -
-//   holds     a list holds two actions in place; the caller clears and reuses it
+//   holds     -
 //   rules     none of its own
 //   source    none
 //
@@ -17,8 +17,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "protocol/chunk.h"
 #include "protocol/header.h"
 #include "protocol/rule.h"
@@ -98,7 +98,7 @@ struct ReceiveAction {
   friend bool operator==(const ReceiveAction&, const ReceiveAction&) = default;
 };
 
-using ReceiveActions = absl::InlinedVector<ReceiveAction, 2>;
+using ReceiveActions = std::vector<ReceiveAction>;
 
 std::string_view Name(ReceiveAction::Kind kind);  // "deliver"
 std::string ToString(const ReceiveAction& action);

@@ -90,7 +90,9 @@ void ReceiveMachine::ReadOn(Port& port, bool slots_short, ReceiveActions& action
     return;
   }
   const uint32_t wanted = port.caution.ReadsSingly(slots_short) ? 1 : port.config.reads_per_call;
-  actions.push_back({.kind = Kind::kRead, .count = std::min(wanted, port.turn.reads_left)});
+  ReceiveAction& read = actions.emplace_back();
+  read.kind = Kind::kRead;
+  read.count = std::min(wanted, port.turn.reads_left);
 }
 
 void Step(ReceiveMachine& machine, const TurnBegins& begins, const SegmentView& /*view*/,
@@ -136,59 +138,20 @@ void Step(ReceiveMachine& machine, const CallReturned& returned, const SegmentVi
 
 // -------------------------------------------------------------- datagrams
 
-void Step(ReceiveMachine& machine, const Arrival& arrival, const SegmentView& view,
-          ReceiveActions& actions) {
-  actions.clear();
-  ReceiveMachine::Port& port = machine.ports_[arrival.port];
-  port.caution.Came(arrival.used_slots);
-  if (arrival.zero != nullptr && IsEndOfFile(*arrival.zero)) {
-    port.at_end = true;
-    actions.push_back({.kind = Kind::kDrop});
+inline void ReceiveMachine::Assemble(Port& port, const Datagram& datagram,
+                                     ReceiveActions& actions) {
+  port.assemblies.Take(datagram, actions);
+  ReceiveAction& last = actions.back();
+  if (last.kind != Kind::kDeliver && last.kind != Kind::kFinish) return;
+  const uint8_t type = last.header.type;
+  if (!port.attended.Has(type)) [[likely]]
     return;
-  }
-  const Intake intake{port.config.profile, port.config.max_size, port.config.handled};
-  const Admission admission = Admit(arrival.received, arrival.header, intake);
-  const Datagram datagram{arrival.header != nullptr ? *arrival.header : Header(), admission.sender,
-                          arrival.payload_bytes};
-  if (!port.open) [[unlikely]] {  // SHM-6: it came in one call with what made the owner close it
-    if (!arrival.received.truncated)
-      machine.FreeNamed(datagram.sender, arrival.named, view, actions);
-    machine.ReleaseFreed(actions);
-    actions.push_back({.kind = Kind::kDrop});
-  } else if (admission.refused) [[unlikely]] {
-    machine.RefuseArrival(port, *admission.refused, arrival, admission, view, actions);
-    machine.ReleaseFreed(actions);
-  } else {
-    if (admission.pid_differs) ReceiveMachine::ReportPid(port, datagram, actions);
-    machine.Admitted(port, datagram, arrival.named, false, view, actions);
-  }
+  last.use = type == port.mmap_type ? Use::kAnnouncement : Use::kRemovePid;
 }
 
-// Before anything but its header was looked at.
-void ReceiveMachine::RefuseArrival(Port& port, Rule rule, const Arrival& arrival,
-                                   const Admission& admission, const SegmentView& view,
-                                   ReceiveActions& actions) {
-  if (arrival.header == nullptr) {
-    actions.push_back({.kind = Kind::kRefuse, .rule = rule});
-    return;
-  }
-  if (!arrival.received.truncated) FreeNamed(admission.sender, arrival.named, view, actions);
-  const Datagram datagram{*arrival.header, admission.sender, arrival.payload_bytes};
-  Refuse(port, rule, datagram, false, view, actions);
-}
-
-// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
-// many pairs is forgotten.
-void ReceiveMachine::ReportPid(Port& port, const Datagram& datagram, ReceiveActions& actions) {
-  const std::pair pair(datagram.header.pid, datagram.sender);
-  const auto& reported = port.reported;
-  if (std::find(reported.begin(), reported.end(), pair) != reported.end()) return;
-  port.reported[port.reported_next++ % reported.size()] = pair;
-  actions.push_back({.kind = Kind::kReport, .rule = Rule::kHdr7, .sender = datagram.sender});
-}
-
-void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named named, bool resumed,
-                              const SegmentView& view, ReceiveActions& actions) {
+inline void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named named,
+                                     bool resumed, const SegmentView& view,
+                                     ReceiveActions& actions) {
   const bool follows = !resumed && port.held.MustFollow(datagram.sender, datagram.header.stream);
   if (named == nullptr && !follows) {
     Assemble(port, datagram, actions);
@@ -204,6 +167,53 @@ void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named named,
     AdmittedNamed(port, datagram, *named, resumed, view, actions);
   }
   ReleaseFreed(actions);
+}
+
+void Step(ReceiveMachine& machine, const Arrival& arrival, const SegmentView& view,
+          ReceiveActions& actions) {
+  actions.clear();
+  ReceiveMachine::Port& port = machine.ports_[arrival.port];
+  port.caution.Came(arrival.used_slots);
+  if (arrival.zero != nullptr && IsEndOfFile(*arrival.zero)) {
+    port.at_end = true;
+    actions.push_back({.kind = Kind::kDrop});
+    return;
+  }
+  const Intake intake{port.config.profile, port.config.max_size, port.config.handled};
+  const Admission admission = Admit(arrival.received, arrival.header, intake);
+  if (!port.open || admission.refused) [[unlikely]] {
+    machine.RefuseArrival(port, arrival, admission, view, actions);
+    return;
+  }
+  const Datagram datagram{*arrival.header, admission.sender, arrival.payload_bytes};
+  if (admission.pid_differs) ReceiveMachine::ReportPid(port, datagram, actions);
+  machine.Admitted(port, datagram, arrival.named, false, view, actions);
+}
+
+// Before anything but its header was looked at; or it came in one call with what made the owner
+// close the port (SHM-6), and that is no refusal.
+void ReceiveMachine::RefuseArrival(Port& port, const Arrival& arrival, const Admission& admission,
+                                   const SegmentView& view, ReceiveActions& actions) {
+  if (!arrival.received.truncated) FreeNamed(admission.sender, arrival.named, view, actions);
+  if (!port.open) {
+    actions.push_back({.kind = Kind::kDrop});
+  } else if (arrival.header == nullptr) {
+    actions.push_back({.kind = Kind::kRefuse, .rule = admission.refused});
+  } else {
+    const Datagram datagram{*arrival.header, admission.sender, arrival.payload_bytes};
+    Refuse(port, *admission.refused, datagram, false, view, actions);
+  }
+  ReleaseFreed(actions);
+}
+
+// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
+// many pairs is forgotten.
+void ReceiveMachine::ReportPid(Port& port, const Datagram& datagram, ReceiveActions& actions) {
+  const std::pair pair(datagram.header.pid, datagram.sender);
+  const auto& reported = port.reported;
+  if (std::find(reported.begin(), reported.end(), pair) != reported.end()) return;
+  port.reported[port.reported_next++ % reported.size()] = pair;
+  actions.push_back({.kind = Kind::kReport, .rule = Rule::kHdr7, .sender = datagram.sender});
 }
 
 void ReceiveMachine::AdmittedNamed(Port& port, const Datagram& datagram, const ReferenceList& named,
@@ -267,16 +277,6 @@ std::optional<Rule> ReceiveMachine::TakeChunks(const Datagram& datagram, const R
     actions.push_back({.kind = Kind::kFree, .holding = holding});
   }
   return rule;
-}
-
-void ReceiveMachine::Assemble(Port& port, const Datagram& datagram, ReceiveActions& actions) {
-  port.assemblies.Take(datagram, actions);
-  ReceiveAction& last = actions.back();
-  if (last.kind != Kind::kDeliver && last.kind != Kind::kFinish) return;
-  const uint8_t type = last.header.type;
-  if (!port.attended.Has(type)) [[likely]]
-    return;
-  last.use = type == port.mmap_type ? Use::kAnnouncement : Use::kRemovePid;
 }
 
 // The chunks come before what is done with them, the tracking word behind all checks.

@@ -189,7 +189,7 @@ class ReceiveMachine {
   using Named = const ReferenceList*;
 
   static void ReadOn(Port& port, bool slots_short, ReceiveActions& actions);
-  void RefuseArrival(Port& port, Rule rule, const Arrival& arrival, const Admission& admission,
+  void RefuseArrival(Port& port, const Arrival& arrival, const Admission& admission,
                      const SegmentView& view, ReceiveActions& actions);
   void Admitted(Port& port, const Datagram& datagram, Named named, bool resumed,
                 const SegmentView& view, ReceiveActions& actions);

@@ -61,6 +61,53 @@ SendMachine::SendMachine(const SendLimits& limits) : limits_(limits) {
   assert(limits.fds_per_message <= 2);
 }
 
+// --------------------------------------------------------------- messages
+
+// A message that must wait owns its descriptors (SND-8).
+inline void SendMachine::DuplicateBorrowed(Message& message, SendActions& actions) {
+  if (message.owns_fds) return;
+  for (size_t i = 0; i < message.fd_count; ++i) {
+    actions.push_back({.kind = Kind::kDuplicateFd, .fd = message.fds[i]});
+  }
+  message.owns_fds = true;
+}
+
+// They are sent, or will not be: they go once (SND-9).
+inline void SendMachine::LetFdsGo(Message& message, SendActions& actions) {
+  const Kind kind = message.owns_fds ? Kind::kCloseFd : Kind::kReleaseFd;
+  for (size_t i = 0; i < message.fd_count; ++i) {
+    actions.push_back({.kind = kind, .fd = message.fds[i]});
+  }
+  queued_fds_ -= message.fd_count;
+  message.fd_count = 0;
+}
+
+// CMP-4: an action, which the shell keeps for the loop.
+inline void SendMachine::Complete(const Message& message, uint64_t buffer_id, bool ok,
+                                  SendActions& actions) {
+  SendAction& action = actions.emplace_back();
+  action.kind = Kind::kComplete;
+  action.ok = ok;
+  action.has_buffer = !message.chain.empty();
+  action.writer = message.writer;
+  action.message_id = message.id;
+  action.buffer_id = buffer_id;
+}
+
+// Completes the buffers below `buffer_index` that are not completed yet, in chain order
+// (CMP-2); at the end of a message without buffers, the message.
+inline void SendMachine::CompleteTo(const Message& message, size_t buffer_index, bool ok,
+                                    SendActions& actions) {
+  if (message.chain.empty()) Complete(message, 0, ok, actions);
+  for (size_t i = message.unsent.buffer_index; i < buffer_index; ++i) {
+    Complete(message, message.chain[i].id, ok, actions);
+  }
+}
+
+inline void SendMachine::Free(Messages& queue, Messages::iterator message) {
+  free_.splice(free_.begin(), queue, message);
+}
+
 // ---------------------------------------------------------------- writing
 
 WriteAnswer SendMachine::Judge(const WriteRequest& request, const ChainSurvey& survey) const {
@@ -98,7 +145,7 @@ bool SendMachine::NeedsFragments(const WriteRequest& request, const ChainSurvey&
   message.tracking = TrackingOf(request, survey);
   PlannedDatagram datagram;
   std::array<ByteRun, kSharedRunsMax> runs;
-  return ComposeNext(message, {}, true, datagram, runs).more;
+  return ComposeNext(message, {}, true, datagram, runs.data()).more;
 }
 
 // SHM-15: only a message whose first datagram goes as references is tracked.
@@ -109,7 +156,7 @@ std::optional<Tracking> SendMachine::TrackingOf(const WriteRequest& request,
   PlannedDatagram datagram;
   std::array<ByteRun, kSharedRunsMax> runs;
   const bool shared =
-      ComposeReferences(request.chain, {}, request.tracking, datagram, runs).has_value();
+      ComposeReferences(request.chain, {}, request.tracking, datagram, runs.data()).has_value();
   return shared ? request.tracking : std::nullopt;
 }
 
@@ -137,7 +184,7 @@ bool SendMachine::Accept(const WriteRequest& request, std::optional<uint32_t> an
         {.kind = Kind::kTrack, .stream = request.stream, .tracking = *message.tracking});
   }
   if (!leaves_at_once) DuplicateBorrowed(message, actions);  // SND-8
-  if (flush_now) actions.push_back({.kind = Kind::kFlush});
+  if (flush_now) actions.emplace_back().kind = Kind::kFlush;
   return true;
 }
 
@@ -156,13 +203,14 @@ SendMachine::Message& SendMachine::Append(const WriteRequest& request, const Cha
   message.owns_fds = request.close_fds;
   message.begun = false;
   message.mode = survey.mode;  // SHM-3
-  message.chain.assign(request.chain.begin(), request.chain.end());
+  message.chain.clear();
+  for (const Buffer& buffer : request.chain) message.chain.push_back(buffer);
   message.place = next_place_++;
   message.bytes_left = survey.bytes;
   message.unsent = {};
   message.share = 0;
   message.fds = request.fds;
-  message.tracking = TrackingOf(request, survey);
+  message.tracking = request.tracking ? TrackingOf(request, survey) : std::nullopt;
   queued_bytes_ += survey.bytes;
   queued_fds_ += request.fd_count;
   return message;
@@ -201,15 +249,6 @@ void Step(SendMachine& machine, const SegmentAsked& asked, SendActions& actions)
   machine.Accept(answer, std::nullopt, actions);
 }
 
-// A message that must wait owns its descriptors (SND-8).
-void SendMachine::DuplicateBorrowed(Message& message, SendActions& actions) {
-  if (message.owns_fds) return;
-  for (size_t i = 0; i < message.fd_count; ++i) {
-    actions.push_back({.kind = Kind::kDuplicateFd, .fd = message.fds[i]});
-  }
-  message.owns_fds = true;
-}
-
 // SND-8: no copy, no place in the queue. Those before it were copied, those behind were not.
 void Step(SendMachine& machine, const NotDuplicated& failed, SendActions& actions) {
   actions.clear();
@@ -237,23 +276,23 @@ void Step(SendMachine& machine, const NotDuplicated& failed, SendActions& action
 
 // --------------------------------------------------------------- planning
 
-// SND-6: the first in the queue that has begun, or that is the first unbegun one and whose
-// stream is free. Moves on behind it.
-const SendMachine::Message* SendMachine::Next(Ahead& ahead) const {
-  const bool any_begun = ahead.begun != begun_.end();
-  const bool any_unbegun = ahead.unbegun != unbegun_.end();
-  if (!any_begun && !any_unbegun) return nullptr;
-  const bool begun_next = any_begun && (!any_unbegun || ahead.begun->place < ahead.unbegun->place ||
-                                        StreamBusy(ahead.unbegun->header.stream, ahead));
-  return begun_next ? &*ahead.begun++ : &*ahead.unbegun++;
-}
-
 // Whether a message of the stream has begun and is unfinished, when those before `ahead` have
 // ended in the plan being made.
 bool SendMachine::StreamBusy(uint32_t stream, const Ahead& ahead) const {
   return begun_streams_.contains(stream) &&
          std::none_of(begun_.begin(), ahead.begun,
                       [stream](const Message& message) { return message.header.stream == stream; });
+}
+
+// SND-6: the first in the queue that has begun, or that is the first unbegun one and whose
+// stream is free. Moves on behind it.
+inline const SendMachine::Message* SendMachine::Next(Ahead& ahead) const {
+  const bool any_begun = ahead.begun != begun_.end();
+  const bool any_unbegun = ahead.unbegun != unbegun_.end();
+  if (!any_begun && !any_unbegun) return nullptr;
+  const bool begun_next = any_begun && (!any_unbegun || ahead.begun->place < ahead.unbegun->place ||
+                                        StreamBusy(ahead.unbegun->header.stream, ahead));
+  return begun_next ? &*ahead.begun++ : &*ahead.unbegun++;
 }
 
 void SendMachine::Plan(SendPlan& plan) const {
@@ -275,13 +314,9 @@ bool SendMachine::PlanMessage(const Message& message, SendPlan& plan) const {
   for (bool more = true; more;) {
     if (plan.count_ == kPlanDatagramsMax) return false;
     PlannedDatagram& datagram = plan.datagrams_[plan.count_++];
-    const Composed composed = ComposeNext(message, from, !begun, datagram,
-                                          std::span(plan.runs_).subspan(plan.run_count_));
-    last |= composed.last;  // IOV-6: once set it stays
-    more = composed.more;
-    datagram.run_count = static_cast<uint16_t>(composed.run_count);
-    datagram.chain_bytes = composed.payload_bytes;
-    datagram.next = composed.next;
+    const Cut cut = ComposeNext(message, from, !begun, datagram, &plan.runs_[plan.run_count_]);
+    last |= cut.last;  // IOV-6: once set it stays
+    more = cut.more;
     datagram.header = message.header;
     datagram.header.last = last;
     datagram.header.mmap = datagram.mode == Mode::kShared;  // SHM-5
@@ -291,8 +326,8 @@ bool SendMachine::PlanMessage(const Message& message, SendPlan& plan) const {
     datagram.fd_count = begun ? 0 : message.fd_count;  // SND-8, FDS-1
     datagram.fds = message.fds;
     datagram.first_run = static_cast<uint32_t>(plan.run_count_);
-    plan.run_count_ += composed.run_count;
-    from = composed.next;
+    plan.run_count_ += datagram.run_count;
+    from = datagram.next;
     begun = true;
     share += kHeaderBytes + datagram.payload_bytes;
     if (more && share >= limits_.share_bytes) return false;  // SND-5
@@ -300,37 +335,44 @@ bool SendMachine::PlanMessage(const Message& message, SendPlan& plan) const {
   return true;
 }
 
-Composed SendMachine::ComposeNext(const Message& message, ChainCursor from, bool first,
-                                  PlannedDatagram& datagram, std::span<ByteRun> runs) const {
+// What the datagram carries of the chain. Returned are two flags only, and the rest is stored
+// where it stays: a plan is made for each message.
+SendMachine::Cut SendMachine::ComposeNext(const Message& message, ChainCursor from, bool first,
+                                          PlannedDatagram& datagram, ByteRun* runs) const {
   ComposeLimits limits{limits_.payload_bytes, limits_.plain_runs};
   if (message.mode == Mode::kShared) [[unlikely]] {
     const auto tracking = first ? message.tracking : std::nullopt;
-    if (const auto composed = ComposeReferences(message.chain, from, tracking, datagram, runs)) {
-      return *composed;
+    if (const auto cut = ComposeReferences(message.chain, from, tracking, datagram, runs)) {
+      return *cut;
     }
     limits.runs = SharedLimits(limits_.payload_bytes, false).runs;
   }
-  const Composed composed = Compose(message.chain, from, limits, runs);
+  const Composed composed = Compose(message.chain, from, limits, {runs, limits.runs});
   datagram.mode = Mode::kPlain;
   datagram.tracking.reset();
   datagram.payload_bytes = composed.payload_bytes;
-  return composed;
+  return Keep(composed, datagram);
+}
+
+inline SendMachine::Cut SendMachine::Keep(const Composed& composed, PlannedDatagram& datagram) {
+  datagram.run_count = static_cast<uint16_t>(composed.run_count);
+  datagram.chain_bytes = composed.payload_bytes;
+  datagram.next = composed.next;
+  return {composed.last, composed.more};
 }
 
 // Nothing where the copied bytes take no more room (SHM-4).
-std::optional<Composed> SendMachine::ComposeReferences(std::span<const Buffer> chain,
-                                                       ChainCursor from,
-                                                       const std::optional<Tracking>& tracking,
-                                                       PlannedDatagram& datagram,
-                                                       std::span<ByteRun> runs) const {
+std::optional<SendMachine::Cut> SendMachine::ComposeReferences(
+    std::span<const Buffer> chain, ChainCursor from, const std::optional<Tracking>& tracking,
+    PlannedDatagram& datagram, ByteRun* runs) const {
   const ComposeLimits limits = SharedLimits(limits_.payload_bytes, tracking.has_value());
-  const Composed composed = ComposeShared(chain, from, limits, runs);
+  const Composed composed = ComposeShared(chain, from, limits, {runs, limits.runs});
   if (composed.payload_bytes <= kReferenceBytes) return std::nullopt;
   datagram.mode = Mode::kShared;
   datagram.tracking = tracking;
   datagram.payload_bytes =
       static_cast<uint32_t>(composed.run_count * kReferenceBytes + (tracking ? kTrackingBytes : 0));
-  return composed;
+  return Keep(composed, datagram);
 }
 
 // ---------------------------------------------------------------- sending
@@ -416,40 +458,6 @@ void SendMachine::Commit(const PlannedDatagram& datagram, SendActions& actions) 
   message->share = 0;  // SND-5: behind everything queued
   message->place = next_place_++;
   begun_.splice(begun_.end(), begun_, message);
-}
-
-// They are sent, or will not be: they go once (SND-9).
-void SendMachine::LetFdsGo(Message& message, SendActions& actions) {
-  const Kind kind = message.owns_fds ? Kind::kCloseFd : Kind::kReleaseFd;
-  for (size_t i = 0; i < message.fd_count; ++i) {
-    actions.push_back({.kind = kind, .fd = message.fds[i]});
-  }
-  queued_fds_ -= message.fd_count;
-  message.fd_count = 0;
-}
-
-// CMP-4: an action, which the shell keeps for the loop.
-SendAction SendMachine::Completion(const Message& message, uint64_t buffer_id, bool ok) {
-  return {.kind = Kind::kComplete,
-          .ok = ok,
-          .has_buffer = !message.chain.empty(),
-          .writer = message.writer,
-          .message_id = message.id,
-          .buffer_id = buffer_id};
-}
-
-// Completes the buffers below `buffer_index` that are not completed yet, in chain order
-// (CMP-2); at the end of a message without buffers, the message.
-void SendMachine::CompleteTo(const Message& message, size_t buffer_index, bool ok,
-                             SendActions& actions) {
-  if (message.chain.empty()) actions.push_back(Completion(message, 0, ok));
-  for (size_t i = message.unsent.buffer_index; i < buffer_index; ++i) {
-    actions.push_back(Completion(message, message.chain[i].id, ok));
-  }
-}
-
-void SendMachine::Free(Messages& queue, Messages::iterator message) {
-  free_.splice(free_.begin(), queue, message);
 }
 
 // ---------------------------------------------------------------- failing

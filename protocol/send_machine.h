@@ -311,6 +311,11 @@ class SendMachine {
   };
   // Lists, since a plan and a rotation move messages and copy none.
   using Messages = std::list<Message>;
+  // Of a datagram that was composed: a marked sync buffer was passed, bytes remain.
+  struct Cut {
+    bool last = false;
+    bool more = false;
+  };
   // How far a plan has used up the queue.
   struct Ahead {
     Messages::const_iterator begun;
@@ -326,18 +331,18 @@ class SendMachine {
   const Message* Next(Ahead& ahead) const;
   bool StreamBusy(uint32_t stream, const Ahead& ahead) const;
   bool PlanMessage(const Message& message, SendPlan& plan) const;
-  Composed ComposeNext(const Message& message, ChainCursor from, bool first,
-                       PlannedDatagram& datagram, std::span<ByteRun> runs) const;
-  std::optional<Composed> ComposeReferences(std::span<const Buffer> chain, ChainCursor from,
-                                            const std::optional<Tracking>& tracking,
-                                            PlannedDatagram& datagram,
-                                            std::span<ByteRun> runs) const;
+  Cut ComposeNext(const Message& message, ChainCursor from, bool first, PlannedDatagram& datagram,
+                  ByteRun* runs) const;
+  std::optional<Cut> ComposeReferences(std::span<const Buffer> chain, ChainCursor from,
+                                       const std::optional<Tracking>& tracking,
+                                       PlannedDatagram& datagram, ByteRun* runs) const;
+  static Cut Keep(const Composed& composed, PlannedDatagram& datagram);
   void References(const SendPlan& plan, size_t from, SendAction::Kind kind,
                   SendActions& actions) const;
   void Commit(const PlannedDatagram& datagram, SendActions& actions);
   void Rotate(const PlannedDatagram& datagram);
   void LetFdsGo(Message& message, SendActions& actions);
-  static SendAction Completion(const Message& message, uint64_t buffer_id, bool ok);
+  static void Complete(const Message& message, uint64_t buffer_id, bool ok, SendActions& actions);
   static void CompleteTo(const Message& message, size_t buffer_index, bool ok,
                          SendActions& actions);
   void MustWait(SendActions& actions);
