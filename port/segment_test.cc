@@ -97,7 +97,9 @@ class SegmentDesk {
   }
   std::optional<Rule> Accept(int32_t sender, const std::vector<Reference>& references) {
     const Header header{.stream = 1, .pid = sender, .type = 3, .mmap = true};
-    const ReferenceList named{.well_formed = true, .references = references};
+    ReferenceList named;
+    named.well_formed = true;
+    named.references = references;
     const auto bytes = static_cast<uint32_t>(references.size() * kReferenceBytes);
     const Arrival arrival{.port = port_,
                           .received = {.bytes = kHeaderBytes + bytes},

@@ -76,7 +76,8 @@ class Machine {
               .nf = fields.Number("nf") != 0,
               .mf = fields.Number("mf") != 0,
               .byte15 = static_cast<uint8_t>(tracked)};
-    ReferenceList list{.well_formed = references != 0};
+    ReferenceList list;
+    list.well_formed = references != 0;
     if (tracked) list.tracking = {0, static_cast<uint32_t>(fields.Number("tracking"))};
     const auto chunk = static_cast<uint32_t>(fields.Number("chunk"));
     for (uint32_t i = 0; i < references; ++i) list.references.push_back({0, chunk + i, 1});
