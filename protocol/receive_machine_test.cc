@@ -378,6 +378,15 @@ TEST_F(ReceiveMachineTest, SHM_14_ACancelledMessageIsDroppedWithAllItsFragments)
   EXPECT_EQ(budget().CountOf(101), 0U);
 }
 
+// SHM-14, FRG-8: of 100 bytes in all, one sender may hold 50.
+TEST_F(ReceiveMachineTest, TheBytesOfACancelledMessageCountNoMore) {
+  Limit(8, 8, 100, 100);
+  EXPECT_EQ(First({.bytes = 40}), "open 0");
+  EXPECT_EQ(First({.stream = 6, .bytes = 50}), "refuse FRG-8");
+  EXPECT_EQ(Cancel(), "cancel 0; drop");
+  EXPECT_EQ(First({.stream = 6, .bytes = 50}), "open 1");
+}
+
 TEST_F(ReceiveMachineTest, SHM_14_ACancelledMessageEndsAsOthersDo) {
   for (int way = 0; way < 3; ++way) {
     EXPECT_EQ(First(), "open 0");
