@@ -255,6 +255,7 @@ bool Play::Wrote(uint8_t index, const WriteRequest& request, Done done) {
 template <typename Event>
 Play::Done Play::Do(Sender& sender, const Event& event, const SendActions& expected) {
   SendActions actions;
+  const SendMachine before = sender.machine;
   Step(sender.machine, event, actions);
   if (actions != expected) {
     std::string text = "does";
@@ -268,6 +269,9 @@ Play::Done Play::Do(Sender& sender, const Event& event, const SendActions& expec
   Done done;
   const bool refused =
       request != nullptr && !actions.empty() && actions.back().kind == SendAction::Kind::kRefuse;
+  if (refused && sender.machine != before) {
+    Find(Law::kBounds, Rule::kSnd12, "a refused write changes the machine");
+  }
   for (size_t i = 0; i < actions.size(); ++i) {
     const SendAction& action = actions[i];
     Tell("    " + ToString(action));

@@ -110,6 +110,9 @@ void SenderLaws::Withdrew(uint64_t message_id) {
 
 void SenderLaws::Left(const PlannedDatagram& datagram, std::span<const ByteRun> runs) {
   ++now_;
+  if (datagram.header.mmap) {
+    for (const ByteRun& run : runs) LeaveHandedOver(ReferenceOf(run, limits_.chunk_bytes));
+  }
   const uint64_t id = uint64_t{datagram.header.reply_port} - 1;
   const auto found = messages_.find(id);
   Check(found != messages_.end(), Law::kConservation, Rule::kIov1, id, "was never accepted");
@@ -262,11 +265,23 @@ void SenderLaws::Did(const SendAction& action) {
     case SendAction::Kind::kRefuse:
     case SendAction::Kind::kTrack:
     case SendAction::Kind::kUntrack:
-    case SendAction::Kind::kHandOver:
-    case SendAction::Kind::kTakeBack:
     case SendAction::Kind::kFlush:
       return;
+    case SendAction::Kind::kHandOver:
+      handed_over_.push_back(action.reference);
+      return;
+    case SendAction::Kind::kTakeBack:
+      LeaveHandedOver(action.reference);
+      return;
   }
+}
+
+// What leaves, or is taken back, was handed over before.
+void SenderLaws::LeaveHandedOver(const Reference& reference) {
+  const auto found = std::find(handed_over_.begin(), handed_over_.end(), reference);
+  Check(found != handed_over_.end(), Law::kConservation, Rule::kShm6, reference.segment_id,
+        "chunks leave or come back that were not handed over");
+  if (found != handed_over_.end()) handed_over_.erase(found);
 }
 
 void SenderLaws::DescriptorAction(const SendAction& action) {
@@ -342,6 +357,8 @@ void SenderLaws::CheckOnTime(const SentMessage& message, uint64_t id) {
 }
 
 void SenderLaws::Settled(bool batched) {
+  Check(handed_over_.empty(), Law::kConservation, Rule::kShm6, 0,
+        "chunks are handed over that did not leave");
   bool any_waiting = false;
   bool any_begun = false;
   for (const auto& [id, message] : messages_) {

@@ -106,6 +106,7 @@ class SenderLaws {
   void Completed(const SendAction& action);
   void CheckOnTime(const SentMessage& message, uint64_t id);
   void DescriptorAction(const SendAction& action);
+  void LeaveHandedOver(const Reference& reference);
   bool Waiting(const SentMessage& message) const {
     return !message.finished && !message.failed && !message.withdrawn;
   }
@@ -116,6 +117,7 @@ class SenderLaws {
   std::map<FdSlot, uint64_t> fd_owner_;
   std::set<FdSlot> copied_;
   std::set<uint32_t> announced_;
+  std::vector<Reference> handed_over_;  // neither left nor taken back so far
   uint64_t now_ = 0;
   uint64_t latest_completion_ = 0;  // when the datagram left that completed last
   bool armed_ = false;
