@@ -595,7 +595,9 @@ TEST(SendMachineTest, SHM_10_WhatNamesALostSegmentFails) {
                   .usable = true};
   };
   Desk desk;
+  const SendMachine before = desk.machine;
   EXPECT_EQ(desk.After(AnnounceSegment{.segment_id = 3}).answer, WriteAnswer::kNoSegment);
+  EXPECT_TRUE(desk.machine == before);
   EXPECT_EQ(desk.After(AnnounceSegment{.segment_id = 30, .fd = 9, .message_id = 'z'}).answer,
             WriteAnswer::kAccepted);
   desk.actions.clear();
