@@ -179,14 +179,19 @@ void SenderLaws::CheckShape(const PlannedDatagram& datagram, std::span<const Byt
   }
   Check(datagram.payload_bytes <= limits_.payload_bytes, Law::kShape, Rule::kIov3, id,
         "more payload than L");
+  Check(!message.addresses.empty() || (datagram.payload_bytes == 0 && !header.nf), Law::kShape,
+        Rule::kIov7, id, "an empty message is not one datagram of a header");
+  const bool by_reference = !message.segments.empty();
+  Check(header.mmap ? by_reference : !by_reference || bytes <= 12, Law::kShape, Rule::kShm3, id,
+        "shared and plain in one message");
   if (header.mmap) {
+    Check(runs.size() <= 79, Law::kShape, Rule::kShm11, id, "more than 79 references");
     Check(bytes > 12, Law::kShape, Rule::kShm4, id, "a reference to 12 bytes or fewer");
     Check(datagram.payload_bytes == 12 * runs.size(), Law::kShape, Rule::kShm1, id,
           "the payload is not its references");
     return;
   }
   Check(datagram.payload_bytes == bytes, Law::kShape, Rule::kIov3, id, "payload and runs differ");
-  const bool by_reference = !message.segments.empty();
   Check(by_reference || runs.size() <= limits_.plain_runs, Law::kShape, Rule::kIov3, id,
         "too many runs");
   Check(

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "props/conversation_gen.h"
@@ -55,6 +56,7 @@ TEST_F(SenderLawsProp, IOV_3_BytesAndRunsAreWithinTheirLimits) { Expect(Rule::kI
 TEST_F(SenderLawsProp, IOV_4_ADatagramThatIsNotTheLastIsFull) { Expect(Rule::kIov4); }
 TEST_F(SenderLawsProp, IOV_5_MfSaysWhetherBytesRemain) { Expect(Rule::kIov5); }
 TEST_F(SenderLawsProp, IOV_6_LastIsOnTheFinalDatagram) { Expect(Rule::kIov6); }
+TEST_F(SenderLawsProp, IOV_7_AnEmptyMessageIsOneDatagram) { Expect(Rule::kIov7); }
 TEST_F(SenderLawsProp, SND_1_NothingIsDoneForARefusedWrite) { Expect(Rule::kSnd1); }
 TEST_F(SenderLawsProp, SND_4_AMessageFailsOnceOrNever) { Expect(Rule::kSnd4); }
 TEST_F(SenderLawsProp, SND_5_NobodyWaitsLongerThanOneTurnOfEachOther) { Expect(Rule::kSnd5); }
@@ -73,9 +75,30 @@ TEST_F(SenderLawsProp, FRG_2_NfSaysWhetherTheMessageHadBegun) { Expect(Rule::kFr
 TEST_F(SenderLawsProp, FRG_3_AllFragmentsRepeatTheFields) { Expect(Rule::kFrg3); }
 TEST_F(SenderLawsProp, FRG_5_EachBegunMessageIsFinished) { Expect(Rule::kFrg5); }
 TEST_F(SenderLawsProp, SHM_1_ThePayloadIsReferences) { Expect(Rule::kShm1); }
+TEST_F(SenderLawsProp, SHM_3_SharedOrPlainIsChosenOnce) { Expect(Rule::kShm3); }
 TEST_F(SenderLawsProp, SHM_4_TwelveBytesOrFewerGoPlain) { Expect(Rule::kShm4); }
 TEST_F(SenderLawsProp, SHM_6_ChunksAreHandedOverBeforeTheyLeave) { Expect(Rule::kShm6); }
+TEST_F(SenderLawsProp, SHM_11_NoMoreThan79References) { Expect(Rule::kShm11); }
 TEST_F(SenderLawsProp, SHM_10_ASegmentIsAnnouncedFirst) { Expect(Rule::kShm10); }
+
+// SND-2: the socket is full whenever something is written.
+TEST(SendMachineProp, AFullSocketLosesNothing) {
+  EXPECT_TRUE(conversation::CheckRuns("a full socket loses nothing", 400, [] {
+    Conversation conversation = *Conversations();
+    std::vector<conversation::Action> actions;
+    for (conversation::Action& action : conversation.actions) {
+      if (const auto* const write = std::get_if<conversation::Write>(&action)) {
+        actions.emplace_back(
+            conversation::Script{write->sender, 0, conversation::Answer::kWouldBlock});
+      }
+      actions.push_back(std::move(action));
+    }
+    conversation.actions = std::move(actions);
+    Normalize(conversation);
+    const BrokenLaws findings = PlayWhole(conversation);
+    if (!findings.empty()) RC_FAIL(ToString(findings.front()));
+  }));
+}
 
 // Early in a conversation a sender must wait with an announcement, and with random messages
 // behind it, most of which name the segment; then the kernel refuses a message.
