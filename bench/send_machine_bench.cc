@@ -18,8 +18,8 @@ constexpr uint64_t kMessages = 1'000'000;
 constexpr int kRounds = 15;
 
 struct Load {
-  SendMachine machine{{.pid = 1, .payload_bytes = 16368}};
   SendPlan plan;
+  SendMachine machine{{.pid = 1, .payload_bytes = 16368}};
   SendActions actions;
   uint64_t completed = 0;
 

@@ -152,7 +152,8 @@ CallReturned Receiver::Read(unsigned count, const bool& destroyed) {
   Incoming incoming(batch);  // for one after the other: each leaves it empty
   for (unsigned index = 0; index < returned.count; ++index) {
     Present(index, incoming);
-    if (!destroyed && process->goes_on()) GoOn(process);
+    // A copy holds the process, whatever receiver a handler destroys.
+    if (!destroyed && process->goes_on()) GoOn(*std::shared_ptr<ReceivingProcess>(process));
     if (destroyed || !Usable()) return returned;
   }
   returned.came_short = returned.count < ready;
@@ -189,13 +190,12 @@ inline void Receiver::Present(unsigned index, Incoming& incoming) {
 }
 
 // SHM-10: what was held goes on, in whichever receiver of the process it waits.
-void Receiver::GoOn(const std::shared_ptr<ReceivingProcess>& process) {
-  const std::shared_ptr<ReceivingProcess> alive = process;  // whatever a handler destroys
-  alive->SetGoesOn(false);
-  while (!alive->forked()) {
-    const std::optional<uint32_t> port = alive->machine().ready();
+void Receiver::GoOn(ReceivingProcess& process) {
+  process.SetGoesOn(false);
+  while (!process.forked()) {
+    const std::optional<uint32_t> port = process.machine().ready();
     if (!port) return;
-    alive->ReceiverOf(*port).GoOnOwn();
+    process.ReceiverOf(*port).GoOnOwn();
   }
 }
 

@@ -116,7 +116,7 @@ class Receiver {
   Next RunTurn(const bool& destroyed);
   CallReturned Read(unsigned count, const bool& destroyed);
   void Present(unsigned index, Incoming& incoming);
-  static void GoOn(const std::shared_ptr<ReceivingProcess>& process);
+  static void GoOn(ReceivingProcess& process);
   void GoOnOwn();
 
   void Perform(const ReceiveActions& actions, Incoming& incoming);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 namespace portproof {
 namespace {
@@ -251,7 +252,7 @@ void NaiveProcess::Finish(Place& place, Message message, std::vector<Chunks> chu
     Die(place, static_cast<int32_t>(Number(message.payload, 0, 4)), outcome);
   }
   outcome.delivered = true;
-  outcome.message = message;
+  outcome.message = std::move(message);
   taken_.insert(taken_.end(), chunks.begin(), chunks.end());
 }
 
@@ -444,11 +445,10 @@ const char* NaiveProcess::Judge(std::vector<Chunks>& good) {
     Segment* const segment = Known(sender_, reference.id);
     const char* rule = nullptr;
     const uint64_t end = uint64_t{reference.first} * kWireChunkBytes + reference.bytes;
-    if (reference.id >= kWireIds) {
-      rule = "SHM-2";
-    } else if (segment == nullptr) {
+    if (reference.id < kWireIds && segment == nullptr) {
       rule = "SHM-10";
-    } else if (segment->spoiled || reference.bytes == 0 || end > kWireChunks * kWireChunkBytes) {
+    } else if (reference.id >= kWireIds || segment->spoiled || reference.bytes == 0 ||
+               end > uint64_t{kWireChunks} * kWireChunkBytes) {
       rule = "SHM-2";
     }
     const uint64_t last = rule == nullptr ? (end - 1) / kWireChunkBytes : 0;

@@ -12,8 +12,8 @@
 
 #include "oracle/suite/pattern.h"
 #include "oracle/suite/testees/command_loop.h"
-#include "port/receiving_process.h"
 #include "port/receiver.h"
+#include "port/receiving_process.h"
 #include "port/sender.h"
 #include "port/workspace.h"
 
