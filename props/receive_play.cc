@@ -357,7 +357,9 @@ class ReceivePlay {
   // Everything is closed and released: nothing is left.
   void Finish() {
     if (narrator_) narrator_("in the end all is closed, released and dead");
-    for (uint8_t port = 0; port < setup_.ports(); ++port) Act(conversation::Reopen{port});
+    for (uint32_t port = 0; port < setup_.ports(); ++port) {
+      Act(conversation::Reopen{static_cast<uint8_t>(port)});
+    }
     while (machine_.taken() > 0) Act(conversation::Release{0});
     for (uint8_t sender = 0; sender < 4; ++sender) Act(conversation::Forget{sender, 0});
     Require(machine_.machine().segments().mapped() == 0, "a segment is left mapped");
