@@ -1,15 +1,15 @@
 // What the receive machine tells its shell to do, in this order.
 //
 //   shapes    the datagram at hand is the one that the event brought, or the kept one that
-//             kResume names. A slot is a small number: of an open assembly, of a kept
-//             datagram, of a segment. Sizes in bytes, chunks in number
+//             kResume names. A slot is a small number; open assemblies, kept datagrams and
+//             segments are numbered apart. Sizes are in bytes
 //   returns   -
 //   holds     -
 //   rules     none of its own
 //   source    none
 //
-// A list that delivers a message ends with that: whatever the handler does to the machine is
-// an event of its own, and meets no list that is half performed.
+// A delivery is the last action of its list. The handler may cause further events, and they
+// must not find a list that is half performed.
 #ifndef PORTPROOF_PROTOCOL_RECEIVE_ACTION_H_
 #define PORTPROOF_PROTOCOL_RECEIVE_ACTION_H_
 
@@ -38,8 +38,8 @@ enum class Storage : uint8_t {
 // What becomes of a whole message.
 enum class Use : uint8_t {
   kHandler,       // the port's handler gets it
-  kRemovePid,     // so it does, after the event SenderDied of the process that it names
-  kAnnouncement,  // the event Announced, of its descriptors (SHM-8)
+  kRemovePid,     // raise the event SenderDied of the process it names; then the handler gets it
+  kAnnouncement,  // raise the event Announced with its descriptors (SHM-8)
 };
 
 struct ReceiveAction {
@@ -47,24 +47,24 @@ struct ReceiveAction {
     // A turn: one of these ends its list.
     kRead,      // receive up to `count` datagrams in one call, then the event CallReturned
     kAskSlots,  // find out whether a batch's descriptors have room, then SlotsCounted
-    kStop,      // the turn is over: `next`. kEnd: the port is over, too; close it
+    kStop,      // the turn is over; `next` says how. With Next::kEnd, close the port
 
-    kGoOn,  // a held datagram goes on: GoesOn for the port that ready() names, while there is one
+    kGoOn,  // a held datagram can go on: raise GoesOn for the port of ready(), until it has none
 
     // The datagram at hand.
-    kResume,   // it is the one that was kept under `slot`, which is free now
+    kResume,   // take the datagram that was kept under `slot`; the slot is free now
     kLend,     // the chunks of `holding` are its next piece of payload, until Released
-    kTake,     // swap the tracking word `count` of segment `slot`, header.stream -> 0. Where
-               // it holds anything else: leave the rest of the list, the event Cancelled
-    kDeliver,  // it is a message: header, payload_bytes, use
-    kOpen,     // assembly `slot` begins with its descriptors and payload
-    kAppend,   // its payload goes to assembly `slot`
-    kFinish,   // so does this one's; then `slot` is a message (header, payload_bytes,
-               // fragments, use), and free
-    kKeep,     // keep it as it is under `slot`, until kResume or kDropKept
-    kRefuse,   // count and tell `rule`; close its descriptors
-    kReport,   // tell `rule`, which its sender broke; it goes on
-    kDrop,     // close its descriptors; it goes no further, and that is no refusal
+    kTake,     // swap the tracking word `count` of segment `slot` from header.stream to 0. If
+               // the swap fails, skip the rest of the list and raise Cancelled
+    kDeliver,  // it is a whole message: header, payload_bytes, use
+    kOpen,     // begin assembly `slot` with its descriptors and payload
+    kAppend,   // append its payload to assembly `slot`
+    kFinish,   // append its payload; assembly `slot` is now a whole message (header,
+               // payload_bytes, fragments, use), and the slot is free
+    kKeep,     // keep it unchanged under `slot`, until kResume or kDropKept
+    kRefuse,   // count `rule`, tell the observer, close its descriptors
+    kReport,   // tell the observer that its sender broke `rule`; it is processed all the same
+    kDrop,     // close its descriptors and process it no further; this is no refusal
 
     // What was kept before.
     kDiscard,   // assembly `slot`: descriptors closed, chunks released; the slot is free
@@ -72,9 +72,9 @@ struct ReceiveAction {
     kDropKept,  // the datagram kept under `slot`: descriptors closed; the slot is free
 
     // Segments.
-    kFree,   // the chunks of `holding` are free again: say so in the bitmap
-    kMap,    // map the file at hand as segment `slot`, with the guard where `guard`, then Mapped
-    kUnmap,  // segment `slot`
+    kFree,   // mark the chunks of `holding` free in the bitmap
+    kMap,    // map the file at hand as segment `slot`, guarded if `guard` is set; raise Mapped
+    kUnmap,  // unmap segment `slot`
     kAsk,    // send get_mmap for segment id `count` to `sender` (SHM-10)
   };
 
@@ -83,8 +83,8 @@ struct ReceiveAction {
   Use use = Use::kHandler;
   Next next = Next::kRead;
   bool guard = false;
-  // Of a refusal, a report, a discard: why. kDeliver, kOpen, kAppend, kFinish: what the sender
-  // broke, the datagram being accepted: tell it.
+  // kRefuse, kReport, kDiscard: the reason. kDeliver, kOpen, kAppend, kFinish: a rule that the
+  // sender broke although the datagram is accepted; tell the observer.
   std::optional<Rule> rule = std::nullopt;
   uint32_t slot = 0;
   uint32_t count = 0;

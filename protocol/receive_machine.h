@@ -58,15 +58,15 @@ struct ReceivePortConfig {
 
 struct TurnBegins {
   uint32_t port = 0;
-  bool slots_short = false;  // the descriptor table was seen full, and nobody has seen room since
+  bool slots_short = false;  // the descriptor table was full when last looked at
 };
 
 struct SlotsCounted {  // after kAskSlots
   uint32_t port = 0;
-  bool room = false;  // for whatever a batch can bring
+  bool room = false;  // the process can take all descriptors that a batch can bring
 };
 
-// A call for datagrams returned; those it brought have been told, each as an Arrival.
+// A receive call returned. Each datagram it brought has been an Arrival before.
 struct CallReturned {
   uint32_t port = 0;
   Answer answer = Answer::kDatagram;
@@ -78,7 +78,7 @@ struct CallReturned {
 struct Arrival {
   uint32_t port = 0;
   Received received = {};
-  bool used_slots = false;               // of descriptors, or would have where there were any
+  bool used_slots = false;               // descriptors came, or were sent and found no slot
   const Header* header = nullptr;        // null exactly where fewer than 16 bytes came
   uint32_t payload_bytes = 0;            // behind it, as far as they came
   const ReferenceList* named = nullptr;  // null exactly where NamesChunks says no
