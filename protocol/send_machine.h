@@ -8,14 +8,14 @@
 //             known by their ids; the shell resolves them. A plan is at most
 //             kPlanDatagramsMax datagrams and never crosses a rotation
 //   returns   Step clears `actions` and fills it, in the order to be performed. A write that
-//             is refused gives kRefuse behind a kReleaseFd for each of its descriptors; then
-//             nothing has changed, and the caller owns everything still. Completions are run later,
-//             by the caller's loop (CMP-4). A short count of the kernel is kPortError: nobody knows
-//             what the receiver saw (SND-3)
-//   holds     the messages; they are kept and reused, so that in the steady state a message
-//             allocates nothing (up to two buffers; more reuse what earlier ones left). A
-//             fresh machine holds nothing, nor does an empty one after ReleaseMemory, but
-//             for the ids of the announced segments
+//             is refused gives a kReleaseFd for each of its descriptors, then kRefuse. The
+//             machine has not changed then, and the caller still owns everything. The
+//             caller's loop runs completions later (CMP-4). The shell reports a short count
+//             of the kernel as kPortError, for nobody knows what the receiver saw (SND-3)
+//   holds     the messages. Finished ones are kept for reuse, so that in the steady state a
+//             message of up to two buffers allocates nothing. A longer chain reuses the
+//             memory of an earlier one. A fresh machine holds nothing. An empty one holds
+//             only the ids of the announced segments after ReleaseMemory
 //   rules     SND-1, SND-2, SND-3, SND-4, SND-5, SND-6, SND-7, SND-8, SND-9, SND-11, SND-12,
 //             CMP-1, CMP-2, CMP-3, CMP-4, CMP-5, CMP-6, IOV-5, IOV-6, SHM-3, SHM-4, SHM-5,
 //             SHM-6, SHM-10, SHM-11, SHM-15, FDS-2, FDS-6, FRG-5, FRG-10, HDR-4
@@ -48,7 +48,8 @@ namespace portproof {
 
 inline constexpr size_t kPlanDatagramsMax = 16;
 inline constexpr uint32_t kShareBytesDefault = 65536;
-inline constexpr uint32_t kRetryFirstMs = 1;  // SND-2: doubling, up to
+// SND-2: the delay of a retry doubles from the first to the last.
+inline constexpr uint32_t kRetryFirstMs = 1;
 inline constexpr uint32_t kRetryLastMs = 100;
 
 struct SendLimits {
@@ -60,7 +61,7 @@ struct SendLimits {
   uint32_t type_count = 256;      // HDR-4: types on the wire are below
   uint8_t fds_per_message = 2;    // FDS-2: 1 or 2
   bool takes_fragments = true;    // FRG-10: false for a receiver that takes none
-  bool has_tracking = true;       // HDR-5: false where byte 15 is no flag
+  bool has_tracking = true;       // HDR-5: byte 15 is the tracking flag
   uint32_t messages_max = 4096;   // SND-12, all three; exactly the limit is allowed
   uint64_t bytes_max = 64 << 20;  // of chains, unsent
   uint32_t fds_max = 256;         // unsent
@@ -73,7 +74,7 @@ struct SendLimits {
   friend bool operator==(const SendLimits&, const SendLimits&) = default;
 };
 
-// What a profile says; the rest as above.
+// The limits that a profile gives; the others keep their defaults.
 SendLimits SendLimitsOf(const Profile& profile, uint32_t max_size);
 
 // SND-11: whether a port may be made or adopted with these numbers.
@@ -134,8 +135,7 @@ struct WriteRequest {
   std::array<FdSlot, 2> fds = {};
   uint32_t writer = 0;      // whose completions (CMP-6)
   uint64_t message_id = 0;  // comes back in every completion
-  // SHM-15. Left out where byte 15 is no flag, for stream 0, and where the first datagram
-  // goes plain.
+  // SHM-15. Ignored if byte 15 is no flag, for stream 0, and if the first datagram goes plain.
   std::optional<Tracking> tracking = {};
   std::span<const Buffer> chain = {};  // copied; ValidChain holds
 };
@@ -153,9 +153,9 @@ struct AnnounceSegment {
   uint64_t message_id = 0;
 };
 
-// The receiver asked with get_mmap. `fd` is none where the shell has no such segment; one that
-// was announced over this port is announced again, as the answer on the asker's stream, any
-// other is answered by rpc_error (SHM-10).
+// The receiver asked with get_mmap (SHM-10). `fd` is empty if the shell has no such segment. A
+// segment that was announced over this port is announced again on the asker's stream. Any
+// other question is answered with rpc_error.
 struct SegmentAsked {
   uint32_t segment_id = 0;
   uint32_t stream = 0;
@@ -163,14 +163,14 @@ struct SegmentAsked {
   uint64_t message_id = 0;
 };
 
-// kDuplicateFd failed for that slot: the message written last, which has not begun, is taken
-// back, and its write refused (SND-8). A plan made after that write must not be used any more.
+// kDuplicateFd failed for that slot. The latest message, which has not begun, is removed, and
+// its write is refused (SND-8). A plan made after that write is invalid.
 struct NotDuplicated {
   FdSlot fd = 0;
 };
 
-// A plan is about to be given to the kernel. It stays valid across writes (none comes before
-// what is planned), also one that is taken back, and until the next other event.
+// A plan is about to be given to the kernel. It stays valid across writes, refused ones
+// included, since new messages queue behind the planned ones. Any other event ends it.
 struct Sending {
   const SendPlan& plan;
 };
@@ -217,18 +217,18 @@ struct SendAction {
   enum class Kind : uint8_t {
     kRefuse,       // `answer`: the write, the announcement, is not accepted
     kTrack,        // store `stream` in the word of `tracking` (SHM-15), before anything is sent
-    kUntrack,      // what kTrack said will not be sent
+    kUntrack,      // undo kTrack: the message will not be sent
     kCloseFd,      // fd: close it (SND-9); the slot is free
-    kReleaseFd,    // fd: it is the caller's still; the slot is free
-    kDuplicateFd,  // fd: put a close-on-exec copy in the slot; the machine owns it. Where that
-                   // fails: leave the rest of the list, the event NotDuplicated
+    kReleaseFd,    // fd: do not close it, the caller owns it; the slot is free
+    kDuplicateFd,  // fd: put a close-on-exec copy in the slot; the machine owns it. If that
+                   // fails, skip the rest of the list and raise NotDuplicated
     kComplete,     // message_id, buffer_id if has_buffer, writer, ok
     kHandOver,     // the chunks of `reference` are the receiver's from now on (SHM-6)
-    kTakeBack,     // they are not after all
+    kTakeBack,     // the chunks of `reference` are the sender's again: they did not leave
     kForget,       // segment_id: it is not announced over this port any more
     kArm,          // watch the socket for writability
-    kDisarm,       // do not
-    kRetryLater,   // delay_ms: the event RetryDue then (SND-2)
+    kDisarm,       // stop watching it
+    kRetryLater,   // raise RetryDue after delay_ms (SND-2)
     kFlush,        // send what Plan says, before anything else is done (SND-1); the last action
   };
   Kind kind = Kind::kComplete;
@@ -272,7 +272,7 @@ class SendMachine {
   bool empty() const { return begun_.empty() && unbegun_.empty(); }
   bool open() const { return status_ == Status::kOpen; }
   bool armed() const { return armed_; }
-  // The kernel refused, and neither the event nor the retry has come: a flush is in vain.
+  // The kernel refused, and neither BecameWritable nor RetryDue has come: a flush is useless.
   bool waiting() const { return waiting_ != Waiting::kNo; }
   size_t message_count() const { return begun_.size() + unbegun_.size(); }
   uint64_t queued_bytes() const { return queued_bytes_; }
@@ -282,7 +282,7 @@ class SendMachine {
 
   void ReleaseMemory();  // of an empty machine
 
-  // By what they would do, whatever memory they keep for reuse.
+  // Compares what the machines would do, not the memory they keep for reuse.
   friend bool operator==(const SendMachine& a, const SendMachine& b);
   friend std::string ToString(const SendMachine& machine);  // one line a message
 
