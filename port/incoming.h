@@ -1,11 +1,13 @@
-// The datagram at hand while a receiver performs the machine's actions, which may become a
-// message.
+// The datagram that a receiver is working on while it performs the machine's actions. It may
+// become a message.
 //
-//   shapes    Message: what the handler gets; what it moves out of it is its own (buffers,
-//             descriptors), the rest is taken back when it returns. Sizes in bytes
-//   returns   AppendTo: its payload behind what a chain has, as Storage says. Keep: the
-//             datagram as it is, outside the batch
-//   holds     its descriptors; its bytes are in the batch that received it, or its own
+//   shapes    Message: what the handler gets. The handler owns the buffers and descriptors
+//             that it moves out; the receiver takes back the rest when the handler returns.
+//             Sizes are in bytes
+//   returns   AppendTo appends the payload to a chain, as Storage says. Keep moves the whole
+//             datagram out of the batch
+//   holds     the datagram's descriptors. Its bytes are in the batch that received it, or in
+//             a buffer of its own after Keep
 //   rules     RCV-3, FRG-8, FDS-5
 //   source    nxt_port_recv_msg_t
 #ifndef PORTPROOF_PORT_INCOMING_H_
@@ -37,10 +39,10 @@ struct Message {
 
 class Incoming : public Message {
  public:
-  Incoming() = default;  // nothing, or what kResume makes of it
+  Incoming() = default;  // empty; kResume fills it
   explicit Incoming(ReceiveBatch& batch) : batch_(&batch) {}
 
-  // The i-th of the batch; an Incoming serves one after the other.
+  // Takes the datagram `index` of the batch. One Incoming is reused for all of a batch.
   Received Take(unsigned index) {
     index_ = index;
     const Received received = batch_->Take(index, fds);
@@ -53,15 +55,15 @@ class Incoming : public Message {
     return bytes.subspan(std::min(bytes.size(), kHeaderBytes));
   }
 
-  // The payload becomes the message's, if there is any and no chunks were lent for it.
+  // Makes the datagram's bytes the message's payload, unless chunks were lent for it.
   void MakeWhole() {
     if (payload.empty() && !bytes_behind_header().empty()) payload.push_back(TakePart());
   }
-  // The process that a remove_pid message names; none where its payload is no number.
+  // The process that a remove_pid message names; empty if the payload is not four bytes.
   std::optional<int32_t> PidInPayload() const;
   void AppendTo(Payload& chain, const ReceiveAction& action);
   std::unique_ptr<Incoming> Keep(uint32_t buffer_bytes);
-  // What the handler did not take (RCV-3): a buffer of the batch goes back to its place.
+  // Takes back what the handler left (RCV-3); a buffer of the batch returns to its place.
   void TakeBack() {
     fds.clear();
     const Block* const lent = std::exchange(lent_, nullptr);
@@ -83,9 +85,9 @@ class Incoming : public Message {
   }
 
   ReceiveBatch* batch_ = nullptr;
-  unsigned index_ = 0;           // there
+  unsigned index_ = 0;           // in the batch
   const Block* lent_ = nullptr;  // the batch's buffer, while it is in the payload
-  Part kept_;                    // not in the batch
+  Part kept_;                    // the payload of a kept datagram
 };
 
 }  // namespace portproof

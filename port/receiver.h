@@ -5,21 +5,22 @@
 //     (*receiver)->Turn();   // whenever the socket is readable
 //
 //   shapes    Message: what the handler gets (see incoming.h). Sizes in bytes
-//   returns   Turn: kWait: the socket is empty, the next event tells; kCallAgain: there
-//             may be more, no event will tell; kRetry: call again after a while (1 ms
-//             does), no event will tell; kEnd: the receive end is over and closed. A
-//             refused datagram is counted and told to the observer, and changes nothing
-//             else but what its rule says (RCV-5)
-//   holds     the socket; what is unfinished, at most ReceiveBytesMax(limits);
-//             between turns no buffer of the loop's. A child that was forked cannot use
-//             it, and adopts anew (PRT-1). Not for several threads
+//   returns   Turn: kWait: the socket is empty, wait for the next event; kCallAgain: there
+//             may be more, call again without an event; kRetry: call again after about 1 ms,
+//             without an event; kEnd: the receive end is over and closed. A refused datagram
+//             is counted and told to the observer; it changes nothing else but what its rule
+//             says (RCV-5)
+//   holds     the socket, and what is unfinished: at most ReceiveBytesMax(limits). Between
+//             turns it holds no buffer of the workspace. A forked child cannot use it, and
+//             adopts the socket again (PRT-1). One thread uses it
 //   rules     those of protocol/receive_machine.h, which decides; RCV-3, FDS-3, FDS-5, SOC-4,
 //             PRT-1, PRT-2
 //   source    nxt_port_read_enable, nxt_port_read_handler, nxt_port_queue_read_handler
 //
-// A handler may write, take turns of other workspaces, close this receiver, or destroy it;
-// an observer, and ask_segment, may write only. What an announcement lets go on is handed
-// to its own receiver's handler within this turn. Announcements are never handed to one.
+// A handler may write, take turns of other workspaces, close this receiver, or destroy it. An
+// observer and ask_segment may only write. When an announcement comes, the messages that were
+// held for it go to the handlers of their own receivers, within this turn. Announcements
+// themselves go to no handler.
 #ifndef PORTPROOF_PORT_RECEIVER_H_
 #define PORTPROOF_PORT_RECEIVER_H_
 
@@ -54,7 +55,7 @@ struct Refusal {
 struct ReceiverOptions {
   const Profile* profile = nullptr;  // never null
   PortSizes sizes = {};
-  int32_t pid = 0;  // that segments of unit-seed name; 0: this process's number (SHM-8)
+  int32_t pid = 0;  // SHM-8: the receiver that unit-seed segments name; 0: this process
   HandledTypes handled = HandledTypes::All();  // mmap among them, if segments may come
   ReassemblyLimits limits = {};
   bool takes_fragments = true;              // FRG-10
@@ -62,7 +63,7 @@ struct ReceiverOptions {
   // A remove_pid message discards what its process left unfinished (FRG-9); it is
   // delivered all the same.
   bool obeys_remove_pid = true;
-  // What the ports of this process share, its segments above all; none: the port is alone.
+  // What the ports of this process share, such as segments. Null: this port shares nothing.
   std::shared_ptr<ReceivingProcess> process = nullptr;
   std::function<void(const Refusal&)> observer = nullptr;
   // From 1.19: a message names an unknown segment; send get_mmap to its sender (SHM-10).
@@ -73,7 +74,7 @@ class Receiver {
  public:
   using Handler = std::function<void(Message&)>;
 
-  // The workspace outlives the receiver. Refused, the socket is closed.
+  // The workspace outlives the receiver. A refused socket is closed.
   static absl::StatusOr<std::unique_ptr<Receiver>> Adopt(Workspace& workspace, OwnedFd socket,
                                                          ReceiverOptions options, Handler handler);
   Receiver(const Receiver&) = delete;
@@ -100,7 +101,7 @@ class Receiver {
   const ReceiverOptions& options() const { return options_; }
 
  private:
-  // What is unfinished, by slot.
+  // Payload and descriptors of an open assembly.
   struct Unfinished {
     Payload payload;
     Fds fds;
@@ -110,7 +111,7 @@ class Receiver {
            bool seqpacket);
   ReceiveMachine& machine() const { return options_.process->machine(); }
   const SegmentView& view() const { return options_.process->view(); }
-  // Not in a child either, to which a handler may return that forked (PRT-1).
+  // False in a forked child as well: a handler that forked may return in both (PRT-1).
   bool Usable() const { return open() && !options_.process->forked(); }
 
   Next RunTurn(const bool& destroyed);

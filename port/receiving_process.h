@@ -4,9 +4,10 @@
 //   shapes    a receiver is known by its port in the machine. Senders are process ids as
 //             HDR-7 has them
 //   returns   Describe: the facts of an announcement. Map, Take: whether it was done. Lend:
-//             the chunks of a holding as a part, which releases them when it goes
-//   holds     one mapping for each segment, no descriptor; a segment with chunks in parts
-//             stays mapped whoever dies (SHM-13). It lives as long as a receiver or a part
+//             the chunks of a holding as a part, which releases them when it is destroyed
+//   holds     one mapping for each segment, no descriptor. A segment whose chunks are in
+//             parts stays mapped whoever dies (SHM-13). The process object lives as long as
+//             one of its receivers or parts
 //   rules     SHM-6, SHM-8, SHM-9, SHM-13, SHM-14, PRT-1: a child that was forked frees
 //             nothing
 //   source    nxt_process_t's incoming mmaps, nxt_port_incoming_port_mmap
@@ -31,8 +32,8 @@ namespace portproof {
 
 class Receiver;
 
-// Not for several threads, nor are the parts it lends. A config for unit-seed names the
-// process (SHM-8); a child that was forked makes its own.
+// One thread uses it and the parts it lends. A config for unit-seed names the process (SHM-8).
+// A child that was forked makes a ReceivingProcess of its own.
 class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProcess>,
                                private SegmentView {
  public:
@@ -54,7 +55,7 @@ class ReceivingProcess final : public std::enable_shared_from_this<ReceivingProc
   Announcement Describe(int32_t sender, const Fds& fds) const;
   bool Map(const ReceiveAction& action, int fd);
   bool Take(const ReceiveAction& action) const;
-  void Perform(const ReceiveAction& action);  // kFree, kUnmap; another is nothing here
+  void Perform(const ReceiveAction& action);  // kFree and kUnmap; ignores all others
   Part Lend(const Holding& holding);
   // A page of its segment was dead: the bytes may be zeros (SHM-8).
   bool Damaged(const Holding& holding) const { return Poisoned(holding.slot); }

@@ -1,15 +1,14 @@
-// From 1.19 a message may name a segment that was not announced yet: it is held, the
-// announcement is asked for with get_mmap, and the message goes on when it came.
+// From 1.19 a message may name a segment that was not announced yet. The receiver holds the
+// message, asks for the announcement with get_mmap, and goes on with it when that came.
 //
-//   shapes    one port's, as part of the receive machine. A slot is a small number under
-//             which the shell keeps the held datagram, descriptors and all; what the machine
-//             knows of it is here. Ids are those of SegmentTable::FindUnknown. A datagram of
-//             a stream that has something held is held behind it. `budget` is the port's:
-//             that of its Reassembly
-//   returns   Hold: FRG-8 where it does not fit, and then nothing changed; else its slot,
-//             and which ids to ask for: each is asked for once. TakeReady: the next one that
-//             waits for nothing any more, in the order they came; within a stream none
-//             overtakes another. Refuse, SenderDied, Close: what to discard, slots free
+//   shapes    the held messages of one port. The shell keeps a held datagram and its
+//             descriptors under a slot, a small number. Ids are those of
+//             SegmentTable::FindUnknown. A datagram whose stream has something held is held
+//             behind that. `budget` is the one of the port's Reassembly
+//   returns   Hold: FRG-8 if the datagram does not fit, and then nothing has changed; else
+//             its slot and the ids to ask for, each once. TakeReady: the first one that
+//             waits for nothing any more; within a stream none overtakes another. Refuse,
+//             SenderDied, Close: the messages to discard, whose slots are free
 //   holds     what is held counts in FRG-8's limits with the assemblies, once, until it is
 //             taken or discarded. The state itself occupies at most HeldBytesMax
 //   rules     SHM-10, FRG-8, FRG-9, RCV-5
@@ -34,7 +33,7 @@ namespace portproof {
 
 struct HeldMessage {
   Datagram datagram;
-  std::optional<ReferenceList> named;  // where its payload is references
+  std::optional<ReferenceList> named;  // empty if its payload is plain
   uint32_t slot = 0;
 
   friend bool operator==(const HeldMessage&, const HeldMessage&) = default;
@@ -42,7 +41,7 @@ struct HeldMessage {
 
 class HeldMessages {
  public:
-  // Something of that stream is held: what comes now waits behind it.
+  // Something of that stream is held, so a new datagram of it must wait behind.
   bool MustFollow(int32_t sender, uint32_t stream) const {
     return !streams_.empty() && streams_.contains(KeyOf(sender, stream));
   }
@@ -53,10 +52,10 @@ class HeldMessages {
   bool has_ready() const { return ready_ != 0; }
   // precondition: has_ready
   HeldMessage TakeReady(Budget& budget);
-  // A datagram of a stream with something held was refused, by Hold or before it, for a
-  // rule that Discards: the message it tore goes, as far as it is held, and what waited
-  // behind that alone gets ready. True: so does the open assembly of its key, if any;
-  // false: a held fragment finishes that one first.
+  // A datagram of a stream with something held was refused for a rule that Discards. The held
+  // fragments of its message are discarded, and what waited only behind them gets ready. True:
+  // the caller also discards the open assembly of its key. False: the caller keeps it, since a
+  // held fragment will finish it first.
   bool Refuse(int32_t sender, uint32_t stream, Budget& budget, std::vector<HeldMessage>& discarded);
   void SenderDied(int32_t sender, Budget& budget, std::vector<HeldMessage>& discarded);
   void Close(Budget& budget, std::vector<HeldMessage>& discarded);

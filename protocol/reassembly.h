@@ -1,6 +1,6 @@
-// The messages of a port that have begun and are not whole yet: what section "Receiving" of
-// the rules says of fragments. The receive machine asks it about each datagram that passed
-// all other checks.
+// The open assemblies of a port: messages that have begun and are not whole yet. It carries out
+// what section "Receiving" of the rules says of fragments. The receive machine gives it each
+// datagram that passed all other checks.
 //
 //   nf  mf  open  actions
 //   0   0   no    deliver
@@ -85,17 +85,17 @@ class Reassembly {
   Budget& budget() { return budget_; }
   const Budget& budget() const { return budget_; }
   const Assembly* Find(int32_t sender, uint32_t stream) const;  // null where none is open
-  // What the state itself occupies, unused capacity included.
+  // Bytes of memory of the state itself, unused capacity included.
   size_t MemoryBytes() const;
 
   void Take(const Datagram& datagram, ReceiveActions& actions);
   // A datagram of that key was refused by a rule that discards (RCV-5).
   void Discard(int32_t sender, uint32_t stream, Rule rule, ReceiveActions& actions);
-  // SHM-14: the message that the key's open assembly has just begun was taken back.
+  // SHM-14: its sender cancelled the message that has just opened the key's assembly.
   void Cancel(int32_t sender, uint32_t stream, ReceiveActions& actions);
   void SenderDied(int32_t sender, ReceiveActions& actions);
   void Close(ReceiveActions& actions);
-  // Gives back what a burst left. precondition: nothing is open or charged
+  // Frees unused memory. precondition: nothing is open or charged
   void ReleaseMemory() { *this = Reassembly(ReassemblyConfig(config_)); }
 
   friend bool operator==(const Reassembly&, const Reassembly&) = default;

@@ -4,14 +4,14 @@
 //             A Holding is a range of chunks that was handed over and not released yet.
 //             `view` tells what the segments' memory says now; counts are chunks unless
 //             they say otherwise
-//   returns   Announce: the slot of a new segment, which counts once it is Mapped; or the
-//             rule it breaks, and then the table is as it was, the old mapping of a duplicate
-//             too. Accept: none, or the rule of the first bad reference; in either case the
-//             chunks of the good ones are held, each once. Release, SenderDied, Close: the
-//             slots that nobody can use any more; the shell unmaps them
-//   holds     for each segment its key and one private bitmap of what is held. What a
-//             peer writes to shared memory is never trusted: a header is judged as a
-//             copy, a chunk's bit is read once, and who holds it is not asked there
+//   returns   Announce: the slot of a new segment, which can be named once it is Mapped; or
+//             the rule that the announcement breaks, and then the table has not changed.
+//             Accept: nothing, or the rule of the first bad reference; in both cases the
+//             chunks of the good references are held, each once. Release, SenderDied, Close:
+//             the slots that nobody can use any more; the shell unmaps them
+//   holds     for each segment its key and one private bitmap of the chunks that are held.
+//             What a peer writes to shared memory is never trusted: a header is copied and
+//             then judged, and a chunk's bit is read once
 //   rules     SHM-2, SHM-6, SHM-8, SHM-9, SHM-10, SHM-13, SHM-14, FRG-9
 //   source    nxt_port_incoming_port_mmap, nxt_port_get_port_incoming_mmap; the original
 //             trusts header and references, and maps a duplicate over the first
@@ -68,13 +68,13 @@ struct Holding {
 
 using Holdings = absl::InlinedVector<Holding, 4>;
 
-// What the segments' memory says when it is asked (SHM-9): the shell looks there.
+// Reads the segments' memory at the moment of the call (SHM-9). The shell implements it.
 class SegmentView {
  public:
   // No bit of these chunks is set in the bitmap of that slot.
   virtual bool AllBusy(uint32_t slot, uint32_t first_chunk, uint32_t chunk_count) const = 0;
-  // A page of it is gone, for good: what was read there may be zeros, and no reference to it is
-  // good any more (SHM-8).
+  // A page of the segment is gone for good. What was read there may be zeros, so every further
+  // reference to the segment is bad (SHM-8).
   virtual bool Poisoned(uint32_t slot) const = 0;
 
  protected:
@@ -88,19 +88,19 @@ class SegmentTable {
   const SegmentConfig& config() const { return config_; }
   uint32_t IdOf(const Announcement& announcement) const;
   std::optional<Rule> Announce(const Announcement& announcement, uint32_t& slot);
-  // The shell has mapped what was announced, or could not: then it is gone.
+  // The shell has mapped the announced segment. If it could not, the slot is free again.
   void Mapped(uint32_t slot, bool mapped);
   // Of a mapped segment of that sender.
   std::optional<uint32_t> Find(int32_t sender, uint32_t id) const;
   int32_t SenderOf(uint32_t slot) const { return segments_[slot].sender; }
   uint32_t IdOf(uint32_t slot) const { return segments_[slot].id; }
 
-  // The ids that references name and the sender has not announced, each once, in order.
-  // False, and none, where one of them can never be announced: Accept refuses it.
+  // The ids that references name and the sender has not announced, each once, in order. False
+  // and no ids if one of them can never be announced: Accept will refuse it.
   bool FindUnknown(int32_t sender, std::span<const Reference> references,
                    std::vector<uint32_t>& ids) const;
 
-  // SHM-14: none, and in `slot` whose header has the word of the tracking; else the rule.
+  // SHM-14: the rule that the tracking breaks; or nothing, and `slot` is the segment of its word.
   std::optional<Rule> JudgeTracking(int32_t sender, const Tracking& tracking,
                                     const SegmentView& view, uint32_t& slot) const;
 
