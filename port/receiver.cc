@@ -72,7 +72,8 @@ Receiver::Receiver(Workspace& workspace, OwnedFd socket, ReceiverOptions options
       seqpacket_(seqpacket),
       port_(options_.process->Add(*this, ConfigOf(options_, workspace.pool))) {}
 
-// In the middle of its own turn the handler is still running: the workspace keeps it.
+// A receiver that is destroyed in its own turn has a running handler. The workspace keeps that
+// handler until the turn ends.
 Receiver::~Receiver() {
   Close();
   options_.process->Remove(port_);
@@ -87,7 +88,7 @@ void Receiver::Close() {
   Incoming none;
   Run(PortClosed{port_}, none);
   if (!reading_) return;
-  // What came with the datagram whose handler closes the receiver.
+  // The same call brought further datagrams; their descriptors and chunks are let go.
   Incoming rest(workspace_.receive_batch);
   for (const ReceiveBatch& batch = workspace_.receive_batch; batch.taken() < batch.received();) {
     Present(batch.taken(), rest);
@@ -149,7 +150,7 @@ CallReturned Receiver::Read(unsigned count, const bool& destroyed) {
   if (ready == 0) return returned;
   returned.answer = batch.Receive(workspace.kernel, fd(), ready, returned.count);
   if (returned.answer == Answer::kError) last_error_ = errno;
-  Incoming incoming(batch);  // for one after the other: each leaves it empty
+  Incoming incoming(batch);  // reused: each datagram leaves it empty
   for (unsigned index = 0; index < returned.count; ++index) {
     Present(index, incoming);
     // A copy holds the process, whatever receiver a handler destroys.
@@ -161,7 +162,7 @@ CallReturned Receiver::Read(unsigned count, const bool& destroyed) {
   return returned;
 }
 
-// Tells the machine the facts of a datagram, and does what it says.
+// Gives the machine the facts of one datagram, and performs its actions.
 inline void Receiver::Present(unsigned index, Incoming& incoming) {
   const ReceiveBatch& batch = workspace_.receive_batch;
   Arrival arrival{.port = port_};
@@ -189,7 +190,7 @@ inline void Receiver::Present(unsigned index, Incoming& incoming) {
   Perform(workspace_.actions, incoming);
 }
 
-// SHM-10: what was held goes on, in whichever receiver of the process it waits.
+// SHM-10: goes on with the held datagrams that are ready, on every receiver of the process.
 void Receiver::GoOn(ReceivingProcess& process) {
   process.SetGoesOn(false);
   while (!process.forked()) {
@@ -199,7 +200,7 @@ void Receiver::GoOn(ReceivingProcess& process) {
   }
 }
 
-// As in a turn: no other begins on its workspace meanwhile.
+// Goes on with one held datagram of this receiver. No turn can begin on its workspace meanwhile.
 void Receiver::GoOnOwn() {
   Workspace& workspace = workspace_;
   const bool receiving = std::exchange(workspace.receiving, true);  // perhaps another's turn
@@ -223,7 +224,8 @@ void Receiver::Run(const Event& event, Incoming& incoming) {
   Perform(actions, incoming);
 }
 
-// In their order. A delivery is the last: behind it this receiver may be gone.
+// Performs the actions in order. A delivery is the last one, for the handler may destroy this
+// receiver.
 inline void Receiver::Perform(const ReceiveActions& actions, Incoming& incoming) {
   for (const ReceiveAction& action : actions) {
     if (action.kind != Kind::kDeliver) [[unlikely]] {
@@ -237,7 +239,7 @@ inline void Receiver::Perform(const ReceiveActions& actions, Incoming& incoming)
   }
 }
 
-// False: the rest of the list is not to be performed, or there is none.
+// False: the caller must not perform the rest of the list.
 bool Receiver::PerformOne(const ReceiveAction& action, Incoming& incoming) {
   if (action.sender != 0) incoming.sender = action.sender;
   switch (action.kind) {

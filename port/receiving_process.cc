@@ -29,7 +29,7 @@ void ReceivingProcess::Remove(uint32_t port) {
 
 // ------------------------------------------------------------ announcements
 
-// The seals are read first: where shrinking is sealed, the size found after stays.
+// The seals are read before the size: once shrinking is sealed, the size cannot become less.
 Announcement ReceivingProcess::Describe(int32_t sender, const Fds& fds) const {
   Announcement announcement{.sender = sender, .fds = static_cast<uint32_t>(fds.size())};
   if (fds.size() != 1) return announcement;
@@ -86,7 +86,7 @@ void ReceivingProcess::Perform(const ReceiveAction& action) {
   }
 }
 
-// In a child they are the parent's (PRT-1).
+// In a forked child the chunks are the parent's, so nothing is freed (PRT-1).
 void ReceivingProcess::Free(const Holding& holding) const {
   if (forked()) return;
   AtomicWords words = WordsOf(holding.slot);

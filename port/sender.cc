@@ -47,7 +47,7 @@ Sender::~Sender() { Close(); }
 
 // ---------------------------------------------------------------- writing
 
-// What the machine answers to a write or an announcement, its flush included.
+// Performs the actions of a write or an announcement, its flush included, and returns the answer.
 template <typename Event>
 WriteAnswer Sender::Try(const Event& event) {
   answer_ = WriteAnswer::kAccepted;

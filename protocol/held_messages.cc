@@ -66,7 +66,8 @@ void HeldMessages::DiscardIf(size_t from, Goes goes, Budget& budget,
   held_.erase(std::remove_if(first, held_.end(), leaves), held_.end());
 }
 
-// Those of a sender that wait for nothing, themselves or in front of them.
+// Marks the datagrams of a sender that wait for no id and are behind none of their stream that
+// does.
 void HeldMessages::MarkReady(int32_t sender) {
   absl::flat_hash_set<uint32_t> blocked;  // streams with something that still waits
   for (Entry& entry : held_) {

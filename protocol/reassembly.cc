@@ -14,7 +14,7 @@ namespace {
 using enum Rule;
 using Kind = ReceiveAction::Kind;
 
-// No limit counts empty fragments: the count stops there.
+// No limit bounds the number of empty fragments, so the count saturates.
 constexpr uint32_t kFragmentsMost = std::numeric_limits<uint32_t>::max();
 
 void Refuse(Rule rule, uint32_t payload_bytes, ReceiveActions& actions) {
@@ -183,7 +183,7 @@ void Reassembly::Erase(Table::iterator entry) {
   table_.erase(entry);
 }
 
-// In the order of their slots: the table's own order differs from run to run.
+// Discards in the order of slots, since the table's own order differs from run to run.
 template <typename Wanted>
 void Reassembly::DiscardAll(Wanted wanted, ReceiveActions& actions) {
   std::vector<std::pair<uint32_t, uint64_t>> slots_and_keys;

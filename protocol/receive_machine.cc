@@ -8,11 +8,11 @@ namespace {
 
 using Kind = ReceiveAction::Kind;
 
-// A reference of 12 bytes becomes a part and what lends its chunks; a plain byte between
-// two of them gets a slab of its own.
+// A reference of 12 bytes becomes a part and the object that lends its chunks. A plain byte
+// between two references gets a slab of its own.
 constexpr uint64_t kAlternatingFactor = 3;
 
-// An idle port keeps room for so many assemblies and held datagrams.
+// An idle port keeps at most this much unused memory, for assemblies and for held datagrams.
 constexpr uint64_t kIdleBytes = 4096;
 
 ReassemblyConfig AssembliesOf(const ReceivePortConfig& config) {
@@ -74,7 +74,7 @@ uint64_t ReceiveMachine::MemoryBytes(uint32_t port) const {
   return ports_[port].assemblies.MemoryBytes() + ports_[port].held.MemoryBytes();
 }
 
-// A burst of unfinished messages leaves nothing behind.
+// Frees the memory that a burst of unfinished messages needed.
 void ReceiveMachine::ShrinkIfIdle(Port& port) {
   if (port.assemblies.budget().count() != 0) return;
   if (port.assemblies.MemoryBytes() > kIdleBytes) port.assemblies.ReleaseMemory();
@@ -83,7 +83,7 @@ void ReceiveMachine::ShrinkIfIdle(Port& port) {
 
 // ------------------------------------------------------------------ turns
 
-// RCV-4, RCV-5: as many as the turn has left, one while descriptors may be lost.
+// RCV-4, RCV-5: reads as many as the turn has left, but singly while descriptors may be lost.
 void ReceiveMachine::ReadOn(Port& port, bool slots_short, ReceiveActions& actions) {
   if (port.caution.MustAsk(slots_short)) {
     actions.push_back({.kind = Kind::kAskSlots});
@@ -123,8 +123,8 @@ void Step(ReceiveMachine& machine, const CallReturned& returned, const SegmentVi
   Next next = Next::kEnd;
   if (port.open && !port.at_end) {
     next = After(port.turn, returned.answer, returned.count);
-    // Behind the last one the call found the socket empty. (Or reset: then an event comes of
-    // the peer's close.)
+    // The call came short because the socket was empty, or because it was reset. After a reset
+    // the peer's close brings another event.
     const bool emptied = returned.answer == Answer::kDatagram && returned.came_short;
     if (next == Next::kRead && emptied) next = After(port.turn, Answer::kEmpty, 0);
   }
@@ -160,7 +160,7 @@ inline void ReceiveMachine::Admitted(Port& port, const Datagram& datagram, Named
   if (named != nullptr && !named->well_formed) {
     Refuse(port, Rule::kShm1, datagram, resumed, view, actions);
   } else if (!resumed && Holds(port, datagram, named, view, actions)) {
-    // Until its segments are announced, or refused for want of room.
+    // It is held until its segments are announced, or was refused by FRG-8.
   } else if (named == nullptr) {
     Assemble(port, datagram, actions);
   } else {
@@ -190,8 +190,8 @@ void Step(ReceiveMachine& machine, const Arrival& arrival, const SegmentView& vi
   machine.Admitted(port, datagram, arrival.named, false, view, actions);
 }
 
-// Before anything but its header was looked at; or it came in one call with what made the owner
-// close the port (SHM-6), and that is no refusal.
+// The datagram failed a check of its header or control data. Or it came in the same call as a
+// datagram whose handler closed the port (SHM-6); then it is dropped, which is no refusal.
 void ReceiveMachine::RefuseArrival(Port& port, const Arrival& arrival, const Admission& admission,
                                    const SegmentView& view, ReceiveActions& actions) {
   if (!arrival.received.truncated) FreeNamed(admission.sender, arrival.named, view, actions);
@@ -206,8 +206,8 @@ void ReceiveMachine::RefuseArrival(Port& port, const Arrival& arrival, const Adm
   ReleaseFreed(actions);
 }
 
-// HDR-7: once while the pair stays the same, as in a pid namespace it does. The oldest of
-// many pairs is forgotten.
+// HDR-7: reports each pair of pids once, since in a pid namespace they always differ. Of many
+// pairs the oldest is forgotten, and may be reported again.
 void ReceiveMachine::ReportPid(Port& port, const Datagram& datagram, ReceiveActions& actions) {
   const std::pair pair(datagram.header.pid, datagram.sender);
   const auto& reported = port.reported;
@@ -227,17 +227,17 @@ void ReceiveMachine::AdmittedNamed(Port& port, const Datagram& datagram, const R
   }
 }
 
-// SHM-10. True: it is held until its segments are announced, or refused for want of room.
+// SHM-10. True: the datagram is held until its segments are announced, or was refused by FRG-8.
 bool ReceiveMachine::Holds(Port& port, const Datagram& datagram, Named named,
                            const SegmentView& view, ReceiveActions& actions) {
   if (!port.config.profile->queues) return false;
-  // What is held may wait for an announcement: that is never held itself.
+  // Held datagrams wait for announcements, so an announcement itself is never held.
   if (named == nullptr && datagram.header.type == port.mmap_type && IsMessage(datagram.header)) {
     return false;
   }
   std::vector<uint32_t> unknown;
   if (named != nullptr && !segments_.FindUnknown(datagram.sender, named->references, unknown)) {
-    return false;  // one can never be known
+    return false;  // one of them can never be announced
   }
   if (unknown.empty() && !port.held.MustFollow(datagram.sender, datagram.header.stream)) {
     return false;
@@ -260,8 +260,8 @@ bool ReceiveMachine::Holds(Port& port, const Datagram& datagram, Named named,
   return true;
 }
 
-// Its chunks are held on success; else the good ones are free again. `tracked`: the segment
-// whose header has the word that says whether the message was taken back (SHM-14).
+// On success the chunks are held, and `tracked` is the segment of the tracking word, if there is
+// one (SHM-14). On failure the list frees the chunks of the good references.
 std::optional<Rule> ReceiveMachine::TakeChunks(const Datagram& datagram, const ReferenceList& named,
                                                const SegmentView& view, Holdings& holdings,
                                                std::optional<uint32_t>& tracked,
@@ -279,7 +279,7 @@ std::optional<Rule> ReceiveMachine::TakeChunks(const Datagram& datagram, const R
   return rule;
 }
 
-// The chunks come before what is done with them, the tracking word behind all checks.
+// The list lends or frees the chunks before it uses them, and takes the tracking word last.
 void ReceiveMachine::AssembleNamed(Port& port, const Datagram& datagram, const ReferenceList& named,
                                    const Holdings& holdings, std::optional<uint32_t> tracked,
                                    ReceiveActions& actions) {
@@ -321,7 +321,7 @@ void ReceiveMachine::Refuse(Port& port, Rule rule, const Datagram& datagram, boo
   if (Discards(rule)) Tear(port, rule, datagram, resumed, view, actions);
 }
 
-// RCV-5: the open message of its key goes, as far as it is held and as far as it is assembled.
+// RCV-5: discards the open message of the datagram's key, held and assembled fragments alike.
 void ReceiveMachine::Tear(Port& port, Rule rule, const Datagram& datagram, bool resumed,
                           const SegmentView& view, ReceiveActions& actions) {
   const uint32_t stream = datagram.header.stream;
@@ -346,7 +346,7 @@ void ReceiveMachine::DropKept(const std::vector<HeldMessage>& discarded, const S
   }
 }
 
-// SHM-2: the chunks of the good references of a datagram that goes no further.
+// SHM-2: frees the chunks of the good references of a datagram that is not delivered.
 void ReceiveMachine::FreeNamed(int32_t sender, Named named, const SegmentView& view,
                                ReceiveActions& actions) {
   if (named == nullptr || !named->well_formed) return;
@@ -357,8 +357,9 @@ void ReceiveMachine::FreeNamed(int32_t sender, Named named, const SegmentView& v
   }
 }
 
-// SHM-6: what a list frees stays held until the whole of it is made, so that two datagrams that
-// go no further free no chunk twice. A dead sender's segment goes with its last chunk (SHM-13).
+// SHM-6: chunks that a list frees stay held until the list is complete, so that two discarded
+// datagrams cannot free a chunk twice. A dead sender's segment is unmapped when its last chunk
+// is released (SHM-13).
 void ReceiveMachine::ReleaseFreed(ReceiveActions& actions) {
   for (size_t i = 0, count = actions.size(); i < count; ++i) {
     if (actions[i].kind != Kind::kFree) continue;
@@ -395,7 +396,7 @@ void Step(ReceiveMachine& machine, const Announced& announced, const SegmentView
   actions.push_back({.kind = Kind::kMap, .guard = !announced.announcement.sealed, .slot = slot});
 }
 
-// SHM-10: what waited for it gets ready, on whichever port of the process.
+// SHM-10: messages that waited for the segment get ready, on every port of the process.
 void Step(ReceiveMachine& machine, const Mapped& mapped, const SegmentView& /*view*/,
           ReceiveActions& actions) {
   actions.clear();

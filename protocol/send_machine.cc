@@ -72,7 +72,7 @@ inline void SendMachine::DuplicateBorrowed(Message& message, SendActions& action
   message.owns_fds = true;
 }
 
-// They are sent, or will not be: they go once (SND-9).
+// Lets go of a message's descriptors once: after they were sent, or when it failed (SND-9).
 inline void SendMachine::LetFdsGo(Message& message, SendActions& actions) {
   const Kind kind = message.owns_fds ? Kind::kCloseFd : Kind::kReleaseFd;
   for (size_t i = 0; i < message.fd_count; ++i) {
@@ -82,7 +82,7 @@ inline void SendMachine::LetFdsGo(Message& message, SendActions& actions) {
   message.fd_count = 0;
 }
 
-// CMP-4: an action, which the shell keeps for the loop.
+// CMP-4: a completion is an action, which the shell keeps for the caller's loop.
 inline void SendMachine::Complete(const Message& message, uint64_t buffer_id, bool ok,
                                   SendActions& actions) {
   SendAction& action = actions.emplace_back();
@@ -94,8 +94,8 @@ inline void SendMachine::Complete(const Message& message, uint64_t buffer_id, bo
   action.buffer_id = buffer_id;
 }
 
-// Completes the buffers below `buffer_index` that are not completed yet, in chain order
-// (CMP-2); at the end of a message without buffers, the message.
+// Completes the buffers below `buffer_index` that are not completed yet, in chain order (CMP-2).
+// For a message without buffers, completes the message itself.
 inline void SendMachine::CompleteTo(const Message& message, size_t buffer_index, bool ok,
                                     SendActions& actions) {
   if (message.chain.empty()) Complete(message, 0, ok, actions);
@@ -124,7 +124,8 @@ WriteAnswer SendMachine::Judge(const WriteRequest& request, const ChainSurvey& s
   return kAccepted;
 }
 
-// SHM-10: of a chain that goes in shared mode; and the word that tracks it has its place.
+// SHM-10: whether all segments of a shared chain were announced. The segment of the tracking
+// word must be as well, and its header must have room for the word.
 bool SendMachine::SegmentsKnown(const WriteRequest& request, const ChainSurvey& survey) const {
   if (request.tracking && limits_.has_tracking) {
     const auto segment = announced_.find(request.tracking->mmap_id);
@@ -216,7 +217,7 @@ SendMachine::Message& SendMachine::Append(const WriteRequest& request, const Cha
   return message;
 }
 
-// SHM-10: announced once for each id.
+// SHM-10: a segment id can be announced only once.
 void Step(SendMachine& machine, const AnnounceSegment& announce, SendActions& actions) {
   actions.clear();
   const WriteRequest request{.stream = announce.stream,
@@ -249,7 +250,8 @@ void Step(SendMachine& machine, const SegmentAsked& asked, SendActions& actions)
   machine.Accept(answer, std::nullopt, actions);
 }
 
-// SND-8: no copy, no place in the queue. Those before it were copied, those behind were not.
+// SND-8: without copies of its descriptors a message cannot be queued. The descriptors before
+// the failed one were copied, those behind it were not.
 void Step(SendMachine& machine, const NotDuplicated& failed, SendActions& actions) {
   actions.clear();
   assert(!machine.unbegun_.empty());
@@ -284,8 +286,8 @@ bool SendMachine::StreamBusy(uint32_t stream, const Ahead& ahead) const {
                       [stream](const Message& message) { return message.header.stream == stream; });
 }
 
-// SND-6: the first in the queue that has begun, or that is the first unbegun one and whose
-// stream is free. Moves on behind it.
+// SND-6: the next message in the queue that can be sent: one that has begun, or the first one
+// that has not, if its stream is free. Moves `ahead` past it.
 inline const SendMachine::Message* SendMachine::Next(Ahead& ahead) const {
   const bool any_begun = ahead.begun != begun_.end();
   const bool any_unbegun = ahead.unbegun != unbegun_.end();
@@ -305,7 +307,7 @@ void SendMachine::Plan(SendPlan& plan) const {
   }
 }
 
-// False: the plan ends here, for want of room or at the message's rotation.
+// False: the plan ends here, because it is full or because the message rotates.
 bool SendMachine::PlanMessage(const Message& message, SendPlan& plan) const {
   ChainCursor from = message.unsent;
   uint64_t share = message.share;
@@ -335,8 +337,8 @@ bool SendMachine::PlanMessage(const Message& message, SendPlan& plan) const {
   return true;
 }
 
-// What the datagram carries of the chain. Returned are two flags only, and the rest is stored
-// where it stays: a plan is made for each message.
+// Composes one datagram from the chain, in place in the plan. It returns two flags only, since
+// this runs for each datagram.
 SendMachine::Cut SendMachine::ComposeNext(const Message& message, ChainCursor from, bool first,
                                           PlannedDatagram& datagram, ByteRun* runs) const {
   ComposeLimits limits{limits_.payload_bytes, limits_.plain_runs};
@@ -361,7 +363,7 @@ inline SendMachine::Cut SendMachine::Keep(const Composed& composed, PlannedDatag
   return {composed.last, composed.more};
 }
 
-// Nothing where the copied bytes take no more room (SHM-4).
+// Empty if the copied bytes take no more room than a reference (SHM-4).
 std::optional<SendMachine::Cut> SendMachine::ComposeReferences(
     std::span<const Buffer> chain, ChainCursor from, const std::optional<Tracking>& tracking,
     PlannedDatagram& datagram, ByteRun* runs) const {
@@ -377,8 +379,8 @@ std::optional<SendMachine::Cut> SendMachine::ComposeReferences(
 
 // ---------------------------------------------------------------- sending
 
-// SHM-6: the receiver may free a chunk before the call returns. It is given away before, and
-// taken back if its datagram did not go.
+// SHM-6: the receiver may free a chunk before the call returns. So the machine hands chunks over
+// before the call, and takes back those whose datagram did not leave.
 void Step(SendMachine& machine, const Sending& sending, SendActions& actions) {
   actions.clear();
   machine.References(sending.plan, 0, Kind::kHandOver, actions);
@@ -428,7 +430,8 @@ void Step(SendMachine& machine, const Sent& sent, SendActions& actions) {
   }
 }
 
-// A message whose own write found no room. Last, since a copy may fail.
+// Copies the borrowed descriptors of a message whose own write found the socket full. These are
+// the last actions, since a copy may fail.
 void SendMachine::MustWait(SendActions& actions) {
   if (!unbegun_.empty()) DuplicateBorrowed(unbegun_.front(), actions);
 }
@@ -462,8 +465,8 @@ void SendMachine::Commit(const PlannedDatagram& datagram, SendActions& actions) 
 
 // ---------------------------------------------------------------- failing
 
-// SND-4: it fails alone, unless the receiver holds it open: the protocol cannot abort that, and
-// a begun message is finished unless its port fails (FRG-5).
+// SND-4: a message that has not begun fails alone. If it has begun, the receiver holds it open
+// and the protocol cannot abort it, so the port fails (FRG-5).
 void SendMachine::MessageError(SendActions& actions) {
   Ahead ahead{begun_.begin(), unbegun_.begin()};
   const Message* const next = Next(ahead);
@@ -476,7 +479,7 @@ void SendMachine::MessageError(SendActions& actions) {
   FailNaming(*announces, actions);
 }
 
-// SHM-10: what would name it, and cannot have begun (SND-6), fails too.
+// SHM-10: fails the messages that would name the lost segment. None of them has begun (SND-6).
 void SendMachine::FailNaming(uint32_t segment_id, SendActions& actions) {
   for (auto message = unbegun_.begin(); message != unbegun_.end();) {
     const auto at = message++;
@@ -496,7 +499,7 @@ void SendMachine::Fail(Messages& queue, Messages::iterator message, SendActions&
   Free(queue, message);
 }
 
-// In the order of the one queue (CMP-5).
+// Fails all messages in queue order (CMP-5).
 void SendMachine::FailAll(Status status, SendActions& actions) {
   status_ = status;
   waiting_ = Waiting::kNo;
@@ -522,8 +525,8 @@ void Step(SendMachine& machine, const SenderClosed& /*event*/, SendActions& acti
 
 // ----------------------------------------------------------------- events
 
-// The event stays armed while there may be more to send: a wakeup that finds work
-// changes nothing, the first one that finds none disarms.
+// The write event stays armed while there may be more to send. The first wakeup that finds
+// nothing to send disarms it.
 void Step(SendMachine& machine, const BecameWritable& /*event*/, SendActions& actions) {
   actions.clear();
   using Waiting = SendMachine::Waiting;
