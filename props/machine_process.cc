@@ -187,9 +187,11 @@ bool MachineProcess::Perform(const ReceiveAction& action, Place& place, Hand& ha
       if (action.count % 2 == 0) return true;
       Run(Cancelled{place.number, hand.sender, HeaderOf(hand.wire)}, place, hand, outcome);
       return false;
-    case Kind::kDeliver:
-      DeliverAlone(action, place, hand, outcome);
+    case Kind::kDeliver: {
+      Chain whole = TakeWhole(hand);
+      Deliver(action, whole, place, hand, outcome);
       return false;
+    }
     case Kind::kOpen: {
       Chain& chain = place.open[action.slot];
       Require(!chain.used);
@@ -292,16 +294,15 @@ void MachineProcess::PerformOnSegment(const ReceiveAction& action, Hand& hand, O
   }
 }
 
-// A datagram that is a message of its own.
-void MachineProcess::DeliverAlone(const ReceiveAction& action, Place& place, Hand& hand,
-                                  Outcome& outcome) {
+// The chain of a datagram that is a whole message.
+MachineProcess::Chain MachineProcess::TakeWhole(Hand& hand) {
   const bool shared = !hand.holdings.empty();
   Chain chain;
   chain.fds.swap(hand.wire.fds);
   chain.payload = shared ? hand.payload : std::string(PlainPayload(hand.wire));
   chain.kinds.assign(chain.payload.size(), shared ? 's' : 'p');
   chain.holdings.swap(hand.holdings);
-  Deliver(action, chain, place, hand, outcome);
+  return chain;
 }
 
 void MachineProcess::Deliver(const ReceiveAction& action, Chain& chain, Place& place, Hand& hand,

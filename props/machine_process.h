@@ -91,7 +91,7 @@ class MachineProcess : private SegmentView {
   void PerformOnSegment(const ReceiveAction& action, Hand& hand, Outcome& outcome);
   void Deliver(const ReceiveAction& action, Chain& chain, Place& place, Hand& hand,
                Outcome& outcome);
-  void DeliverAlone(const ReceiveAction& action, Place& place, Hand& hand, Outcome& outcome);
+  static Chain TakeWhole(Hand& hand);
   void Store(const ReceiveAction& action, Place& place, Hand& hand);
   void Drop(Place& place, uint32_t slot, bool frees_slot, Outcome& outcome);
   void CloseFds(std::vector<int>& fds, Outcome& outcome);
