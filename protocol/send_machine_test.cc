@@ -40,8 +40,8 @@ class Desk {
     return WriteChain(name, chain, request);
   }
   WriteResult WriteChain(char name, const std::vector<Buffer>& chain, WriteRequest request = {}) {
-    if (request.stream == 0) request.stream = static_cast<uint32_t>(name);
-    request.message_id = static_cast<uint64_t>(name);
+    if (request.stream == 0) request.stream = static_cast<uint8_t>(name);
+    request.message_id = static_cast<uint8_t>(name);
     request.chain = chain;
     return After(request);
   }
@@ -113,8 +113,8 @@ class Desk {
     return absl::StrJoin(texts, ", ");
   }
 
-  SendMachine machine;
   SendPlan plan;
+  SendMachine machine;
   SendActions actions;
 };
 
@@ -255,7 +255,7 @@ TEST(SendMachineTest, ASmallRestOfASharedMessageGoesPlain) {  // SHM-4, SHM-5
   Desk desk({.pid = 7, .payload_bytes = 48});                 // four references
   std::vector<Buffer> chain;
   for (uint32_t i = 0; i < 5; ++i) {
-    chain.push_back({.address = uint64_t{1} << 30 | i * 40000,
+    chain.push_back({.address = uint64_t{1} << 30 | uint64_t{i} * 40000,
                      .bytes = i == 4 ? 12u : 100u,
                      .segment_offset = i * 16384,
                      .kind = BufferKind::kShared,
